@@ -1,0 +1,98 @@
+//! What a model is to the library: a name, a version, blocks of dimensions, and a way from pixels to a vector.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::region::View;
+
+/// What a query asks of the two blocks of a vector.
+///
+/// The stored vector does not depend on the mode: the query weighs its blocks (see [`Embedder::weights`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Mode {
+    /// Pictures of the same kind first, copies of the query before them.
+    #[default]
+    Default,
+    /// What is shown, and nothing else.
+    Semantic,
+    /// The same picture, edited: scaled, cropped, recompressed, overlaid.
+    Copy,
+    /// Both in equal parts; the mode of a search by a box unless the query names one.
+    Balanced,
+}
+
+impl Mode {
+    /// Every mode.
+    pub const ALL: [Self; 4] = [Self::Default, Self::Semantic, Self::Copy, Self::Balanced];
+}
+
+/// What a model makes of one picture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Embedding {
+    /// The blocks one after another, [`Embedder::blocks`] values each. Every value finite, every block of a
+    /// norm above zero; the library scales each block to unit norm.
+    pub vector: Vec<f32>,
+    /// A perceptual hash of 256 bits, if the model makes one; kept with the image for copy scores.
+    pub hash: Option<[u8; 32]>,
+}
+
+/// Why a model gave no vector.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EmbedError {
+    /// A file the model needs is not there (IS.0015).
+    #[error("the model's file {0:?} does not exist")]
+    FileMissing(PathBuf),
+    /// The model cannot be used at all, for example because its weights are damaged (IS.3004).
+    #[error("the model cannot be used: {0}")]
+    Unusable(Box<dyn std::error::Error + Send + Sync>),
+    /// This picture could not be embedded (IS.2108).
+    #[error("no features could be extracted: {0}")]
+    Failed(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A model that turns pictures into vectors.
+///
+/// A host registers its own with `GalleryBuilder::model`; instances name it at
+/// their creation and refuse to open without it.
+pub trait Embedder: Send + Sync {
+    /// The name instances are created with: 1 to 64 characters of `a-z`, `0-9`, `-`, `_`.
+    fn name(&self) -> &str;
+
+    /// Raised whenever the same picture would get another vector. Vectors of different versions are never
+    /// compared: an instance made with another version is refused (IS.3004).
+    fn version(&self) -> u32;
+
+    /// Dimensions of each block of the vector, 1 to 4 blocks, 4096 dimensions at most in all.
+    fn blocks(&self) -> &[usize];
+
+    /// Called when an instance of this model is created or opened, before the first picture.
+    ///
+    /// # Errors
+    /// [`EmbedError::FileMissing`] or [`EmbedError::Unusable`]; the instance is then not created or opened.
+    fn ready(&self) -> Result<(), EmbedError> {
+        Ok(())
+    }
+
+    /// The vector of a picture, or of the part of it that `view` names.
+    ///
+    /// # Errors
+    /// [`EmbedError`]; a panic is caught and reported as IS.2108.
+    fn embed(&self, view: View<'_>) -> Result<Embedding, EmbedError>;
+
+    /// Weight of each block for a query's mode, as long as [`blocks`](Self::blocks), none negative, one above
+    /// zero. The raw score of a pair is the weighted mean of the blocks' cosines.
+    fn weights(&self, _mode: Mode) -> Vec<f32> {
+        vec![1.0; self.blocks().len()]
+    }
+
+    /// Points `(raw, sim)` of the piecewise linear map from raw scores to `sim` in `0..=1`, both rising strictly,
+    /// the last `(1, 1)`. Below the first point `sim` is that point's.
+    fn calibration(&self, _mode: Mode) -> &[(f32, f32)] {
+        &[(0.0, 0.0), (1.0, 1.0)]
+    }
+}

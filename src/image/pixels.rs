@@ -1,0 +1,55 @@
+//! Upright RGB pixels, checked on construction.
+
+use thiserror::Error;
+
+/// An upright picture: `height` rows of `width` RGB pixels of 8 bits each, row-major, without padding.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Pixels {
+    width: u32,
+    height: u32,
+    rgb: Vec<u8>,
+}
+
+/// The bytes given to [`Pixels::from_rgb8`] are not `width * height * 3`, or a side is zero.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{width} x {height} RGB pixels do not fill {len} bytes")]
+pub struct PixelsError {
+    width: u32,
+    height: u32,
+    len: usize,
+}
+
+impl Pixels {
+    /// Wraps `rgb`, `height` rows of `width` pixels of three bytes (red, green, blue).
+    ///
+    /// # Errors
+    /// When a side is zero or `rgb` is not exactly `width * height * 3` bytes long.
+    pub fn from_rgb8(width: u32, height: u32, rgb: Vec<u8>) -> Result<Self, PixelsError> {
+        let want = u64::from(width).checked_mul(u64::from(height)).and_then(|n| n.checked_mul(3));
+        if width == 0 || height == 0 || want != Some(rgb.len() as u64) {
+            return Err(PixelsError { width, height, len: rgb.len() });
+        }
+        Ok(Self { width, height, rgb })
+    }
+
+    /// Width in pixels, at least 1.
+    pub fn width(&self) -> u32 {
+        self.width
+    }
+
+    /// Height in pixels, at least 1.
+    pub fn height(&self) -> u32 {
+        self.height
+    }
+
+    /// The pixels, row-major, three bytes each.
+    pub fn as_rgb8(&self) -> &[u8] {
+        &self.rgb
+    }
+}
+
+impl std::fmt::Debug for Pixels {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Pixels({} x {})", self.width, self.height)
+    }
+}

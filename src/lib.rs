@@ -1,0 +1,11 @@
+//! Embeddable, in-process image similarity search.
+
+mod features;
+mod image;
+pub mod limits;
+mod region;
+mod resample;
+
+pub use features::{EmbedError, Embedder, Embedding, Mode};
+pub use image::{Pixels, PixelsError};
+pub use region::View;
