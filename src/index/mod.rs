@@ -1,0 +1,11 @@
+//! Ranking rows: pure search over slices. No files, no locks, no tags.
+
+mod flat;
+mod query;
+mod rows;
+mod top;
+
+pub(crate) use flat::{Scan, scan};
+pub(crate) use query::QueryCode;
+pub(crate) use rows::{RowRun, Rows, inv_norm};
+pub(crate) use top::{Place, Ranked, Top};

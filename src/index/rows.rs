@@ -1,0 +1,28 @@
+//! What a search needs of the rows it reads.
+
+use std::ops::Range;
+
+/// Rows that lie one after another: codes `[n, dims]` of one byte, one over the block norms `[n, blocks]` as
+/// little-endian f32.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RowRun<'a> {
+    pub(crate) codes: &'a [i8],
+    pub(crate) inv_norms: &'a [[u8; 4]],
+}
+
+/// One over a block's norm as it is kept.
+pub(crate) fn inv_norm(bytes: &[u8; 4]) -> f32 {
+    f32::from_le_bytes(*bytes)
+}
+
+/// A set of rows by position: mapped from a file or held in memory.
+pub(crate) trait Rows {
+    /// What can go wrong when rows are read.
+    type Error;
+
+    /// The rows of `range`, checked: as many from its start as lie together, at least one. The range is not empty.
+    fn run(&self, range: Range<u32>) -> Result<RowRun<'_>, Self::Error>;
+
+    /// Insertion number of a row: what breaks ties.
+    fn order(&self, position: u32) -> Result<u64, Self::Error>;
+}

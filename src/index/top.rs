@@ -1,0 +1,96 @@
+//! The best of many rows.
+
+use std::cmp::Ordering;
+
+/// Where a row is: which part of a snapshot, and its position there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Place {
+    pub(crate) part: u32,
+    pub(crate) position: u32,
+}
+
+/// A row with what ranks it: a higher score is better, then a lower insertion number.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Ranked {
+    pub(crate) score: f32,
+    pub(crate) order: u64,
+    pub(crate) place: Place,
+}
+
+impl Ranked {
+    fn cmp_best_first(&self, other: &Self) -> Ordering {
+        other.score.total_cmp(&self.score).then(self.order.cmp(&other.order))
+    }
+}
+
+/// Keeps the best `keep` of the rows offered, in memory for twice as many.
+///
+/// A buffer that is cut in half by selection whenever it is full: linear in the rows offered, whatever `keep`.
+#[derive(Debug)]
+pub(crate) struct Top {
+    keep: usize,
+    rows: Vec<Ranked>,
+    /// No row below this score can be among the best.
+    bar: f32,
+}
+
+impl Top {
+    pub(crate) fn new(keep: usize) -> Self {
+        Self { keep, rows: Vec::new(), bar: f32::NEG_INFINITY }
+    }
+
+    /// A score below this need not be offered.
+    pub(crate) fn bar(&self) -> f32 {
+        self.bar
+    }
+
+    pub(crate) fn offer(&mut self, row: Ranked) {
+        if row.score < self.bar || self.keep == 0 {
+            return;
+        }
+        self.rows.push(row);
+        if self.rows.len() >= self.keep.saturating_mul(2).max(64) {
+            self.cut();
+        }
+    }
+
+    fn cut(&mut self) {
+        if self.rows.len() > self.keep {
+            self.rows.select_nth_unstable_by(self.keep - 1, Ranked::cmp_best_first);
+            self.rows.truncate(self.keep);
+            self.bar = self.rows.last().map_or(self.bar, |worst| worst.score);
+        }
+    }
+
+    /// The best rows, best first.
+    pub(crate) fn into_sorted(mut self) -> Vec<Ranked> {
+        if self.keep > 0 {
+            self.cut();
+        }
+        self.rows.sort_unstable_by(Ranked::cmp_best_first);
+        self.rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn equals_a_full_sort(scores in proptest::collection::vec(-3i8..3, 0..400), keep in 0usize..90) {
+            let rows: Vec<Ranked> = (0u32..).zip(&scores).map(|(i, &s)| Ranked {
+                score: f32::from(s),
+                order: u64::from(i),
+                place: Place { part: 0, position: i },
+            }).collect();
+            let mut top = Top::new(keep);
+            rows.iter().for_each(|&row| top.offer(row));
+            let mut all = rows;
+            all.sort_by(Ranked::cmp_best_first);
+            all.truncate(keep);
+            prop_assert_eq!(top.into_sorted(), all);
+        }
+    }
+}

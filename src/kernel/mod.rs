@@ -1,0 +1,5 @@
+//! Arithmetic on rows: exact in integers, so that every implementation gives the same bits.
+
+mod dot;
+
+pub(crate) use dot::dot_i8;

@@ -1,0 +1,134 @@
+//! All file work goes through here, so that a test can put a disk under the store that fails.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::path::Path;
+
+use super::map::Mapped;
+
+/// A file system as the store needs it. Errors are the operating system's.
+pub(crate) trait Disk: Send + Sync {
+    /// Makes a directory and its parents; an existing one is fine.
+    fn create_dirs(&self, dir: &Path) -> io::Result<()>;
+    /// Names in a directory, in no order.
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
+    /// A whole small file.
+    fn read(&self, file: &Path) -> io::Result<Vec<u8>>;
+    /// A sealed file that nobody changes while it is mapped.
+    fn map(&self, file: &Path) -> io::Result<Mapped>;
+    /// A new file; one of that name is emptied.
+    fn create(&self, file: &Path) -> io::Result<Box<dyn DiskFile>>;
+    /// An existing file, cut to `len` bytes, to be written on from there.
+    fn append(&self, file: &Path, len: u64) -> io::Result<Box<dyn DiskFile>>;
+    /// Moves a file or a directory within one parent directory.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    fn remove_file(&self, file: &Path) -> io::Result<()>;
+    fn remove_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Makes names made, moved or removed in `dir` durable.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// A lock of the operating system on a file, which is made if need be; none when somebody else has it. It
+    /// ends with the guard, or with the process.
+    fn lock(&self, file: &Path, exclusive: bool) -> io::Result<Option<Box<dyn DiskLock>>>;
+}
+
+/// A file open for writing at its end.
+pub(crate) trait DiskFile: Send {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// Makes everything written so far durable, the length included.
+    fn sync(&mut self) -> io::Result<()>;
+    /// Cuts the file to `len` bytes and goes on from there.
+    fn cut(&mut self, len: u64) -> io::Result<()>;
+}
+
+/// Holds a lock until it drops.
+pub(crate) trait DiskLock: Send + Sync {}
+
+/// The real file system.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct RealDisk;
+
+impl Disk for RealDisk {
+    fn create_dirs(&self, dir: &Path) -> io::Result<()> {
+        fs::create_dir_all(dir)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(dir)? {
+            // A name that is not UTF-8 is not one of ours.
+            names.extend(entry?.file_name().into_string());
+        }
+        Ok(names)
+    }
+
+    fn read(&self, file: &Path) -> io::Result<Vec<u8>> {
+        fs::read(file)
+    }
+
+    fn map(&self, file: &Path) -> io::Result<Mapped> {
+        Mapped::open(file)
+    }
+
+    fn create(&self, file: &Path) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(RealFile(File::create(file)?)))
+    }
+
+    fn append(&self, file: &Path, len: u64) -> io::Result<Box<dyn DiskFile>> {
+        let mut file = RealFile(OpenOptions::new().write(true).open(file)?);
+        if file.0.metadata()?.len() != len {
+            file.cut(len)?;
+            file.sync()?;
+        } else {
+            io::Seek::seek(&mut file.0, io::SeekFrom::Start(len))?;
+        }
+        Ok(Box::new(file))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove_file(&self, file: &Path) -> io::Result<()> {
+        fs::remove_file(file)
+    }
+
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        fs::remove_dir(dir)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        // Windows has no such call: a rename there is durable with the file system's own journal.
+        if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }
+    }
+
+    fn lock(&self, file: &Path, exclusive: bool) -> io::Result<Option<Box<dyn DiskLock>>> {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(file)?;
+        match if exclusive { file.try_lock() } else { file.try_lock_shared() } {
+            Ok(()) => Ok(Some(Box::new(RealLock(file)))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+struct RealFile(File);
+
+impl DiskFile for RealFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn cut(&mut self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)?;
+        io::Seek::seek(&mut self.0, io::SeekFrom::Start(len)).map(|_| ())
+    }
+}
+
+/// The lock is the open file's: closing it lets go.
+struct RealLock(#[allow(dead_code, reason = "held, not read")] File);
+
+impl DiskLock for RealLock {}

@@ -1,0 +1,237 @@
+//! Changes being put together: applied to a snapshot one after another, published all at once or not at all.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use roaring::RoaringBitmap;
+
+use super::error::StoreError;
+use super::record::{Hash, Record, TailRow};
+use super::snapshot::{Snapshot, path_hash};
+use crate::index::Place;
+use crate::limits::{MAX_DIMS, MAX_TAG_KEYS, MAX_TAG_VALUE_CHARS, MAX_TAG_VALUES};
+use crate::tags::TagSet;
+use crate::vector::RowCode;
+
+/// What to do with an image whose path is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum OnExisting {
+    /// Replace its vector and its tags in one step; the image keeps its place in the order of insertion.
+    #[default]
+    Replace,
+    /// Keep it as it is; the add is `Ok` and changes nothing.
+    Keep,
+    /// Refuse the add (IS.1005).
+    Fail,
+}
+
+/// Most bytes that an image's tags take in a record.
+const MAX_TAGS_BYTES: usize = MAX_TAG_KEYS * MAX_TAG_VALUES * (4 * MAX_TAG_VALUE_CHARS + 3);
+
+/// A change that somebody asks for. Everything in it was checked.
+#[derive(Debug)]
+pub(crate) enum Op {
+    Put { path: Arc<str>, tags: Arc<TagSet>, code: RowCode, hash: Hash, on_existing: OnExisting },
+    Retag { path: Arc<str>, tags: Arc<TagSet>, merge: bool },
+    Delete { path: Arc<str> },
+}
+
+impl Op {
+    /// Whether it adds a row to the tail.
+    pub(crate) fn adds_row(&self) -> bool {
+        !matches!(self, Self::Delete { .. })
+    }
+
+    /// At most so many bytes of a frame.
+    pub(crate) fn bytes(&self) -> usize {
+        let tags = |tags: &TagSet| tags.terms().iter().map(|t| t.as_bytes().len() + 2).sum::<usize>();
+        64 + match self {
+            Self::Put { path, tags: t, code, .. } => path.len() + code.codes.len() + tags(t),
+            // A row of the largest vector; when merged, with the most tags that the image may have had.
+            Self::Retag { path, tags: t, merge } => {
+                path.len() + MAX_DIMS + tags(t) + if *merge { MAX_TAGS_BYTES } else { 0 }
+            }
+            Self::Delete { path } => path.len(),
+        }
+    }
+}
+
+/// What became of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Added,
+    Replaced,
+    Kept,
+    Updated,
+    Deleted,
+}
+
+/// Why a change was refused or failed.
+#[derive(Debug, Clone)]
+pub(crate) enum OpError {
+    /// The path is there already.
+    Exists,
+    /// The path is not there.
+    Missing,
+    /// The instance holds as many images as it may.
+    Full { capacity: u64 },
+    /// The state could not be read.
+    Read(Arc<StoreError>),
+    /// The tail is full and could not be sealed.
+    Seal(Arc<StoreError>),
+    /// The log could not be written.
+    Log(Arc<StoreError>),
+}
+
+/// A snapshot with changes on top.
+pub(crate) struct Draft<'a> {
+    base: &'a Snapshot,
+    rows: Vec<(u64, TailRow)>,
+    /// Where each path that was touched is now.
+    touched: HashMap<Arc<str>, Option<Place>>,
+    sealed_dead: Vec<Arc<RoaringBitmap>>,
+    tail_dead: Arc<RoaringBitmap>,
+    live: u64,
+    next_order: u64,
+    capacity: u64,
+}
+
+impl<'a> Draft<'a> {
+    pub(crate) fn new(base: &'a Snapshot, next_order: u64, capacity: u64) -> Self {
+        Self {
+            base,
+            rows: Vec::new(),
+            touched: HashMap::new(),
+            sealed_dead: base.sealed.iter().map(|s| s.dead.clone()).collect(),
+            tail_dead: base.tail_dead.clone(),
+            live: base.live(),
+            next_order,
+            capacity,
+        }
+    }
+
+    /// Applies a change that is asked for; gives what became of it, and what the log must say.
+    pub(crate) fn apply(&mut self, op: Op) -> Result<(Outcome, Option<Record>), OpError> {
+        match op {
+            Op::Put { path, tags, code, hash, on_existing } => {
+                let existing = self.locate(&path)?;
+                let order = match (existing, on_existing) {
+                    (Some(_), OnExisting::Keep) => return Ok((Outcome::Kept, None)),
+                    (Some(_), OnExisting::Fail) => return Err(OpError::Exists),
+                    (Some(place), OnExisting::Replace) => self.order(place)?,
+                    (None, _) if self.live >= self.capacity => {
+                        return Err(OpError::Full { capacity: self.capacity });
+                    }
+                    (None, _) => self.next_order,
+                };
+                let outcome = if existing.is_some() { Outcome::Replaced } else { Outcome::Added };
+                let row = TailRow { path, order, tags, code, hash };
+                self.put(existing, row.clone());
+                Ok((outcome, Some(Record::Put(row))))
+            }
+            Op::Retag { path, tags, merge } => {
+                let place = self.locate(&path)?.ok_or(OpError::Missing)?;
+                let old = self.copy(place, &path)?;
+                let tags = if merge { Arc::new(old.tags.merged(&tags)) } else { tags };
+                let row = TailRow { tags, ..old };
+                self.put(Some(place), row.clone());
+                Ok((Outcome::Updated, Some(Record::Put(row))))
+            }
+            Op::Delete { path } => {
+                let place = self.locate(&path)?.ok_or(OpError::Missing)?;
+                self.kill(place);
+                self.touched.insert(path.clone(), None);
+                Ok((Outcome::Deleted, Some(Record::Delete { path })))
+            }
+        }
+    }
+
+    /// Applies a change that the log says was made.
+    pub(crate) fn replay(&mut self, record: Record) -> Result<(), OpError> {
+        match record {
+            Record::Put(row) => {
+                let existing = self.locate(&row.path)?;
+                self.put(existing, row);
+            }
+            Record::Delete { path } => {
+                // A merge may have dropped the row before.
+                if let Some(place) = self.locate(&path)? {
+                    self.kill(place);
+                    self.touched.insert(path, None);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn locate(&self, path: &str) -> Result<Option<Place>, OpError> {
+        match self.touched.get(path) {
+            Some(&place) => Ok(place),
+            None => self.base.locate(path).map_err(read_error),
+        }
+    }
+
+    /// The row of this draft that a place names, if it is one.
+    fn own(&self, place: Place) -> Option<&TailRow> {
+        let index = place.position.checked_sub(self.base.tail.rows())?;
+        let row = self.rows.get(index as usize).filter(|_| place.part == self.base.tail_part());
+        row.map(|(_, row)| row)
+    }
+
+    fn order(&self, place: Place) -> Result<u64, OpError> {
+        match self.own(place) {
+            Some(row) => Ok(row.order),
+            None => self.base.order(place).map_err(read_error),
+        }
+    }
+
+    fn copy(&self, place: Place, path: &Arc<str>) -> Result<TailRow, OpError> {
+        if let Some(row) = self.own(place) {
+            return Ok(row.clone());
+        }
+        let read = || {
+            Ok(TailRow {
+                path: path.clone(),
+                order: self.base.order(place)?,
+                tags: self.base.tags(place)?,
+                code: self.base.code(place)?,
+                hash: self.base.hash(place)?,
+            })
+        };
+        read().map_err(read_error)
+    }
+
+    fn put(&mut self, existing: Option<Place>, row: TailRow) {
+        if let Some(place) = existing {
+            self.kill(place);
+        }
+        let position = self.base.tail.rows() + self.rows.len() as u32;
+        self.touched.insert(row.path.clone(), Some(Place { part: self.base.tail_part(), position }));
+        self.next_order = self.next_order.max(row.order + 1);
+        self.live += 1;
+        self.rows.push((path_hash(&self.base.uuid, &row.path), row));
+    }
+
+    fn kill(&mut self, place: Place) {
+        let dead = self.sealed_dead.get_mut(place.part as usize).unwrap_or(&mut self.tail_dead);
+        if Arc::make_mut(dead).insert(place.position) {
+            self.live -= 1;
+        }
+    }
+
+    /// The snapshot with the changes, and the insertion number after them.
+    pub(crate) fn finish(self) -> (Snapshot, u64) {
+        let mut snapshot = self.base.clone();
+        for (sealed, dead) in snapshot.sealed.iter_mut().zip(self.sealed_dead) {
+            sealed.dead = dead;
+        }
+        snapshot.tail.push(self.rows);
+        snapshot.tail_dead = self.tail_dead;
+        (snapshot, self.next_order)
+    }
+}
+
+fn read_error(error: StoreError) -> OpError {
+    OpError::Read(Arc::new(error))
+}

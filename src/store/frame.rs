@@ -1,0 +1,109 @@
+//! The frame around every small file: magic, format, checksum, the instance it belongs to.
+//!
+//! `magic [8] | format u32 | crc u32 | instance uuid [16] | payload length u64 | payload`; the checksum (CRC-32,
+//! IEEE 802.3) covers everything but itself.
+
+use super::bytes::Reader;
+use super::error::StoreError;
+
+/// Format of every file of this version.
+pub(crate) const FORMAT: u32 = 1;
+
+/// A new random identity for an instance.
+pub(crate) type Uuid = [u8; 16];
+
+const HEADER: usize = 40;
+
+/// What a framed file is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind {
+    Manifest,
+    Dead,
+}
+
+impl Kind {
+    fn magic(self) -> &'static [u8; 8] {
+        match self {
+            Self::Manifest => b"LOOKMANI",
+            Self::Dead => b"LOOKDEAD",
+        }
+    }
+}
+
+/// The bytes of a file that holds `payload`.
+pub(crate) fn seal(kind: Kind, uuid: &Uuid, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEADER + payload.len());
+    bytes.extend_from_slice(kind.magic());
+    bytes.extend_from_slice(&FORMAT.to_le_bytes());
+    bytes.extend_from_slice(&[0; 4]);
+    bytes.extend_from_slice(uuid);
+    bytes.extend_from_slice(&(payload.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(payload);
+    let crc = checksum(&bytes);
+    bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+/// The instance and the payload of a framed file. The format is read first, so that a newer file is told from a
+/// damaged one.
+pub(crate) fn open<'a>(kind: Kind, file: &str, bytes: &'a [u8]) -> Result<(Uuid, &'a [u8]), StoreError> {
+    let damaged = |offset, what| StoreError::Corrupt { file: file.to_owned(), offset, what };
+    let mut reader = Reader::new(bytes);
+    if reader.array::<8>().as_ref() != Some(kind.magic()) {
+        return Err(damaged(0, "not a file of this kind"));
+    }
+    let format = reader.u32().ok_or(damaged(8, "cut short"))?;
+    let crc = reader.u32().ok_or(damaged(12, "cut short"))?;
+    if checksum(bytes) != crc {
+        // Of a newer format only the first twelve bytes are known to be laid out like this.
+        return Err(if format > FORMAT {
+            StoreError::Newer { file: file.to_owned(), found: format, known: FORMAT }
+        } else {
+            damaged(12, "the checksum does not match")
+        });
+    }
+    if format != FORMAT {
+        return Err(StoreError::Newer { file: file.to_owned(), found: format, known: FORMAT });
+    }
+    let uuid = reader.array().ok_or(damaged(16, "cut short"))?;
+    let len = reader.u64().ok_or(damaged(32, "cut short"))?;
+    let payload = usize::try_from(len).ok().and_then(|len| reader.take(len)).filter(|_| reader.is_empty());
+    Ok((uuid, payload.ok_or(damaged(32, "the length does not match"))?))
+}
+
+fn checksum(bytes: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(bytes.get(..12).unwrap_or_default());
+    hasher.update(bytes.get(16..).unwrap_or_default());
+    hasher.finalize()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flip_and_every_cut_is_seen() {
+        let bytes = seal(Kind::Manifest, &[7; 16], b"payload");
+        assert_eq!(open(Kind::Manifest, "f", &bytes).unwrap(), ([7; 16], &b"payload"[..]));
+        assert!(open(Kind::Dead, "f", &bytes).is_err());
+        let mut seen = 0;
+        for byte in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut flipped = bytes.clone();
+                flipped[byte] ^= 1 << bit;
+                assert!(open(Kind::Manifest, "f", &flipped).is_err(), "byte {byte} bit {bit}");
+                seen += 1;
+            }
+            assert!(open(Kind::Manifest, "f", &bytes[..byte]).is_err(), "cut at {byte}");
+        }
+        assert_eq!(seen, bytes.len() * 8);
+    }
+
+    #[test]
+    fn a_newer_format_is_named() {
+        let mut bytes = seal(Kind::Manifest, &[7; 16], b"payload");
+        bytes[8] = 2;
+        assert!(matches!(open(Kind::Manifest, "f", &bytes), Err(StoreError::Newer { found: 2, known: 1, .. })));
+    }
+}

@@ -1,0 +1,363 @@
+//! The write-ahead log: frames of records, one a commit group.
+//!
+//! File header: `magic [8] | format u32 | crc u32 | instance uuid [16] | log id u64 | first sequence u64`.
+//! Frame: `magic u32 | payload length u32 | sequence u64 | synced u64 | payload crc u32 | header crc u32 | payload`.
+//! `synced` is the last sequence that was known to be on disk when the frame was written, and no frame is written
+//! before the sync of the one before it returned (with [`Durability::Sync`]). So damage at or below the highest
+//! `synced` of any later frame is corruption, and only damage beyond it is what a power cut leaves: a torn tail.
+
+use std::path::Path;
+
+use super::bytes::Reader;
+use super::disk::{Disk, DiskFile};
+use super::error::StoreError;
+use super::frame::{FORMAT, Uuid};
+
+const MAGIC: &[u8; 8] = b"LOOKLOG\0";
+const FRAME_MAGIC: u32 = u32::from_le_bytes(*b"LKFR");
+pub(crate) const HEADER: usize = 48;
+const FRAME_HEADER: usize = 32;
+
+/// Largest payload of a frame, in bytes. A commit group of more is written as several frames.
+pub(crate) const MAX_PAYLOAD: usize = 16 << 20;
+
+/// What `Ok` from a change means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Durability {
+    /// The change is on disk: it was synced before the call returned.
+    #[default]
+    Sync,
+    /// The change was handed to the operating system: it survives the process, not a power cut. What a power cut
+    /// leaves is a prefix of the changes.
+    Flush,
+}
+
+/// Name of a log file.
+pub(crate) fn name(id: u64) -> String {
+    format!("log-{id:08}")
+}
+
+/// A checksum that also says which log of which instance a header belongs to.
+fn bound_crc(uuid: &Uuid, id: u64, parts: &[&[u8]]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(uuid);
+    hasher.update(&id.to_le_bytes());
+    parts.iter().for_each(|part| hasher.update(part));
+    hasher.finalize()
+}
+
+/// A log open for appending.
+pub(crate) struct LogWriter {
+    file: Box<dyn DiskFile>,
+    uuid: Uuid,
+    id: u64,
+    len: u64,
+    next: u64,
+    synced: u64,
+    crc: crc32fast::Hasher,
+    durability: Durability,
+}
+
+/// How an append failed.
+#[derive(Debug)]
+pub(crate) enum AppendError {
+    /// Nothing of the frame stays; the log can be written on.
+    Undone(StoreError),
+    /// What is on disk is unknown: nothing more may be written before the log is read again.
+    Unknown(StoreError),
+}
+
+impl LogWriter {
+    /// A new log under its final name, empty and durable. `tmp` is the name it is made under.
+    pub(crate) fn create(
+        disk: &dyn Disk,
+        dir: &Path,
+        uuid: &Uuid,
+        id: u64,
+        next: u64,
+        durability: Durability,
+    ) -> Result<Self, StoreError> {
+        let (tmp, name) = (format!("tmp-log-{id:08}"), name(id));
+        let mut header = Vec::with_capacity(HEADER);
+        header.extend_from_slice(MAGIC);
+        header.extend_from_slice(&FORMAT.to_le_bytes());
+        header.extend_from_slice(&[0; 4]);
+        header.extend_from_slice(uuid);
+        header.extend_from_slice(&id.to_le_bytes());
+        header.extend_from_slice(&next.to_le_bytes());
+        let crc = bound_crc(uuid, id, &[&header[..12], &header[16..]]);
+        header[12..16].copy_from_slice(&crc.to_le_bytes());
+        let io = |action| StoreError::io(action, &name);
+        let mut file = disk.create(&dir.join(&tmp)).map_err(io("create"))?;
+        file.write(&header).map_err(io("write"))?;
+        file.sync().map_err(io("sync"))?;
+        disk.rename(&dir.join(&tmp), &dir.join(&name)).map_err(io("rename"))?;
+        disk.sync_dir(dir).map_err(io("sync the directory of"))?;
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(&header);
+        Ok(Self { file, uuid: *uuid, id, len: HEADER as u64, next, synced: next - 1, crc, durability })
+    }
+
+    /// Goes on with a log that was read: cuts what was torn, makes the cut and everything before it durable.
+    pub(crate) fn resume(
+        disk: &dyn Disk,
+        dir: &Path,
+        uuid: &Uuid,
+        log: &ReadLog,
+        durability: Durability,
+    ) -> Result<Self, StoreError> {
+        let io = |action| StoreError::io(action, &log.name);
+        let mut file = disk.append(&dir.join(&log.name), log.len).map_err(io("open"))?;
+        file.sync().map_err(io("sync"))?;
+        Ok(Self {
+            file,
+            uuid: *uuid,
+            id: log.id,
+            len: log.len,
+            next: log.next,
+            synced: log.next - 1,
+            crc: log.crc.clone(),
+            durability,
+        })
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Sequence of the next frame.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Checksum of the whole file.
+    pub(crate) fn crc(&self) -> u32 {
+        self.crc.clone().finalize()
+    }
+
+    /// Appends one frame and, unless the durability is [`Durability::Flush`], syncs it.
+    pub(crate) fn append(&mut self, payload: &[u8]) -> Result<(), AppendError> {
+        let frame = self.frame(payload);
+        let name = name(self.id);
+        if let Err(error) = self.file.write(&frame) {
+            let failed = StoreError::io("append to", &name)(error);
+            return Err(match self.file.cut(self.len) {
+                Ok(()) => AppendError::Undone(failed),
+                Err(_) => AppendError::Unknown(failed),
+            });
+        }
+        if self.durability == Durability::Sync {
+            // After a failed sync the kernel may have dropped the pages and marked them clean: a second sync
+            // would succeed and prove nothing. So this is never retried.
+            self.file.sync().map_err(|e| AppendError::Unknown(StoreError::io("sync", &name)(e)))?;
+            self.synced = self.next;
+        }
+        self.crc.update(&frame);
+        self.len += frame.len() as u64;
+        self.next += 1;
+        Ok(())
+    }
+
+    /// Makes everything appended so far durable.
+    pub(crate) fn sync(&mut self) -> Result<(), StoreError> {
+        self.file.sync().map_err(StoreError::io("sync", &name(self.id)))?;
+        self.synced = self.next - 1;
+        Ok(())
+    }
+
+    fn frame(&self, payload: &[u8]) -> Vec<u8> {
+        let mut frame = Vec::with_capacity(FRAME_HEADER + payload.len());
+        frame.extend_from_slice(&FRAME_MAGIC.to_le_bytes());
+        frame.extend_from_slice(&(payload.len() as u32).to_le_bytes());
+        frame.extend_from_slice(&self.next.to_le_bytes());
+        frame.extend_from_slice(&self.synced.to_le_bytes());
+        frame.extend_from_slice(&crc32fast::hash(payload).to_le_bytes());
+        let crc = bound_crc(&self.uuid, self.id, &[&frame]);
+        frame.extend_from_slice(&crc.to_le_bytes());
+        frame.extend_from_slice(payload);
+        frame
+    }
+}
+
+/// What a log file holds.
+#[derive(Debug)]
+pub(crate) struct ReadLog {
+    pub(crate) id: u64,
+    pub(crate) name: String,
+    /// Bytes of sound frames; what lies beyond is a torn tail.
+    pub(crate) len: u64,
+    pub(crate) torn: u64,
+    /// Sequence after the last sound frame.
+    pub(crate) next: u64,
+    pub(crate) crc: crc32fast::Hasher,
+    /// Where each sound frame's payload lies in the file.
+    pub(crate) payloads: Vec<std::ops::Range<usize>>,
+}
+
+struct FrameHeader {
+    len: usize,
+    sequence: u64,
+    synced: u64,
+    crc: u32,
+}
+
+fn frame_header(bytes: &[u8], uuid: &Uuid, id: u64) -> Option<FrameHeader> {
+    let mut reader = Reader::new(bytes);
+    if reader.u32()? != FRAME_MAGIC {
+        return None;
+    }
+    let len = reader.u32()? as usize;
+    let (sequence, synced, crc, header_crc) = (reader.u64()?, reader.u64()?, reader.u32()?, reader.u32()?);
+    let sound = bound_crc(uuid, id, &[bytes.get(..FRAME_HEADER - 4)?]) == header_crc && len <= MAX_PAYLOAD;
+    sound.then_some(FrameHeader { len, sequence, synced, crc })
+}
+
+/// Reads a log: its sound frames, and whether what follows them is a torn tail or corruption.
+///
+/// `first` is the sequence the log must begin with, when it is known.
+pub(crate) fn read(bytes: &[u8], uuid: &Uuid, id: u64, first: Option<u64>) -> Result<ReadLog, StoreError> {
+    let name = name(id);
+    let damaged = |offset: usize, what| StoreError::Corrupt { file: name.clone(), offset: offset as u64, what };
+    let next = header(bytes, uuid, id).map_err(|error| match error {
+        HeaderError::Damaged(offset, what) => damaged(offset, what),
+        HeaderError::Newer(found) => StoreError::Newer { file: name.clone(), found, known: FORMAT },
+    })?;
+    if next == 0 || first.is_some_and(|first| first != next) {
+        return Err(damaged(40, "the sequence does not follow the log before"));
+    }
+    let (mut next, mut at, mut payloads) = (next, HEADER, Vec::new());
+    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+        let sound = frame_header(rest, uuid, id)
+            .filter(|frame| frame.sequence == next && frame.synced < next)
+            .and_then(|frame| {
+                let payload = rest.get(FRAME_HEADER..FRAME_HEADER + frame.len)?;
+                (crc32fast::hash(payload) == frame.crc).then_some(frame.len)
+            });
+        let Some(len) = sound else {
+            if later_frames_prove(rest, uuid, id, next) {
+                return Err(damaged(at, "a frame that was on disk is not sound"));
+            }
+            break;
+        };
+        payloads.push(at + FRAME_HEADER..at + FRAME_HEADER + len);
+        at += FRAME_HEADER + len;
+        next += 1;
+    }
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&bytes[..at]);
+    Ok(ReadLog { id, name, len: at as u64, torn: (bytes.len() - at) as u64, next, crc, payloads })
+}
+
+enum HeaderError {
+    Damaged(usize, &'static str),
+    Newer(u32),
+}
+
+/// The first sequence of a log.
+fn header(bytes: &[u8], uuid: &Uuid, id: u64) -> Result<u64, HeaderError> {
+    let cut = HeaderError::Damaged(0, "cut short");
+    let mut reader = Reader::new(bytes);
+    if reader.array::<8>().as_ref() != Some(MAGIC) {
+        return Err(HeaderError::Damaged(0, "not a log"));
+    }
+    let (Some(format), Some(crc)) = (reader.u32(), reader.u32()) else { return Err(cut) };
+    let (Some(head), Some(tail)) = (bytes.get(..12), bytes.get(16..HEADER)) else { return Err(cut) };
+    if bound_crc(uuid, id, &[head, tail]) != crc {
+        return Err(if format > FORMAT {
+            HeaderError::Newer(format)
+        } else {
+            HeaderError::Damaged(12, "the checksum does not match, or it is another instance's log")
+        });
+    }
+    if format != FORMAT {
+        return Err(HeaderError::Newer(format));
+    }
+    let (Some(_), Some(_), Some(next)) = (reader.array::<16>(), reader.u64(), reader.u64()) else {
+        return Err(cut);
+    };
+    Ok(next)
+}
+
+/// Whether a later frame says that `sequence` was on disk.
+fn later_frames_prove(rest: &[u8], uuid: &Uuid, id: u64, sequence: u64) -> bool {
+    let magic = FRAME_MAGIC.to_le_bytes();
+    (1..rest.len())
+        .filter(|&at| rest[at..].starts_with(&magic))
+        .filter_map(|at| frame_header(&rest[at..], uuid, id))
+        .any(|frame| frame.sequence > sequence && frame.synced >= sequence)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::disk::RealDisk;
+    use super::*;
+
+    const UUID: Uuid = [3; 16];
+
+    fn write(payloads: &[&[u8]], durability: Durability) -> Vec<u8> {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = LogWriter::create(&RealDisk, dir.path(), &UUID, 5, 10, durability).unwrap();
+        payloads.iter().for_each(|p| log.append(p).unwrap());
+        let bytes = std::fs::read(dir.path().join("log-00000005")).unwrap();
+        assert_eq!((bytes.len() as u64, crc32fast::hash(&bytes)), (log.len(), log.crc()));
+        bytes
+    }
+
+    #[test]
+    fn comes_back() {
+        let bytes = write(&[b"one", b"", b"three"], Durability::Sync);
+        let log = read(&bytes, &UUID, 5, Some(10)).unwrap();
+        let payloads: Vec<&[u8]> = log.payloads.iter().map(|r| &bytes[r.clone()]).collect();
+        assert_eq!(payloads, [&b"one"[..], b"", b"three"]);
+        assert_eq!((log.next, log.torn), (13, 0));
+        assert!(read(&bytes, &UUID, 5, Some(9)).is_err());
+        assert!(read(&bytes, &UUID, 6, None).is_err());
+        assert!(read(&bytes, &[4; 16], 5, None).is_err());
+    }
+
+    #[test]
+    fn a_cut_tail_is_torn_at_any_length() {
+        let bytes = write(&[b"one", b"two"], Durability::Sync);
+        let second = HEADER + FRAME_HEADER + 3;
+        for len in HEADER..bytes.len() {
+            let log = read(&bytes[..len], &UUID, 5, None).unwrap();
+            let sound = if len < second { HEADER } else { second };
+            assert_eq!((log.len, log.torn), (sound as u64, (len - sound) as u64), "cut at {len}");
+        }
+        for len in 0..HEADER {
+            assert!(read(&bytes[..len], &UUID, 5, None).is_err(), "a log is made whole: cut at {len}");
+        }
+    }
+
+    #[test]
+    fn damage_below_the_synced_mark_is_corruption() {
+        let bytes = write(&[b"one", b"two", b"three"], Durability::Sync);
+        let last = bytes.len() - FRAME_HEADER - 5;
+        let mut seen = 0;
+        for at in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 0x10;
+            let result = read(&flipped, &UUID, 5, None);
+            if at < last {
+                assert!(result.is_err(), "flip at {at}");
+            } else {
+                assert_eq!(result.unwrap().len as usize, last, "the last frame alone looks torn: flip at {at}");
+            }
+            seen += 1;
+        }
+        assert_eq!(seen, bytes.len());
+    }
+
+    #[test]
+    fn unsynced_frames_may_be_lost_from_the_middle() {
+        let bytes = write(&[b"one", b"two", b"three"], Durability::Flush);
+        let mut flipped = bytes.clone();
+        flipped[HEADER + FRAME_HEADER] ^= 1;
+        assert_eq!(read(&flipped, &UUID, 5, None).unwrap().len as usize, HEADER);
+    }
+}

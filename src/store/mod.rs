@@ -1,0 +1,205 @@
+//! Durable state: a log, sealed segments, a manifest. Knows rows and records, not pictures.
+
+mod bytes;
+mod codec;
+mod compact;
+mod dead;
+pub(crate) mod disk;
+mod draft;
+mod error;
+#[cfg(feature = "testing")]
+mod fault;
+mod frame;
+mod log;
+mod manifest;
+mod map;
+mod record;
+mod recover;
+mod segment;
+mod snapshot;
+mod tail;
+mod writer;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+pub(crate) use draft::{Op, OpError, Outcome};
+pub use draft::OnExisting;
+pub(crate) use error::StoreError;
+#[cfg(feature = "testing")]
+pub use fault::{DiskCall, FaultDisk};
+pub use log::Durability;
+pub(crate) use manifest::{About, Manifest, SwapError};
+pub(crate) use record::Hash;
+pub(crate) use recover::{Found, OpenError, Opening, create};
+pub(crate) use snapshot::Snapshot;
+pub(crate) use writer::Options;
+
+use self::disk::DiskLock;
+use self::recover::Opened;
+use self::writer::{Results, Writer};
+use crate::tags::Schema;
+
+/// Held exclusively by the one writer of an instance, in whatever process.
+pub(crate) const WRITER: &str = "WRITER";
+/// Held by readers of other processes; exclusively, for a moment, while files are removed.
+pub(crate) const READERS: &str = "READERS";
+
+/// An open store: any number of readers of snapshots, one writer.
+pub(crate) struct Store {
+    snapshot: RwLock<Arc<Snapshot>>,
+    /// None when the store was opened to be read only.
+    writer: Option<Mutex<Writer>>,
+    /// Changes that wait for the writer. Whoever gets the writer next commits them all in one group.
+    queue: Mutex<Vec<Waiting>>,
+    abnormal: AtomicBool,
+    _lock: Option<Box<dyn DiskLock>>,
+}
+
+/// Changes of one caller, and where their results go.
+struct Waiting {
+    ops: Vec<Op>,
+    results: Arc<Mutex<Option<Results>>>,
+}
+
+/// A lock whatever happened to its last holder: the data behind ours is valid at every moment, and a writer that
+/// panicked is stopped by its own mark.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Store {
+    pub(crate) fn open(opening: Opening, options: Options) -> Result<(Self, Found), OpenError> {
+        let (opened, found) = opening.finish(options)?;
+        let (snapshot, writer, lock) = match opened {
+            Opened::Writer(writer) => (writer.snapshot.clone(), Some(Mutex::new(*writer)), None),
+            Opened::Reader { snapshot, lock } => (snapshot, None, Some(lock)),
+        };
+        let snapshot = RwLock::new(snapshot);
+        let (queue, abnormal) = (Mutex::default(), AtomicBool::new(false));
+        Ok((Self { snapshot, writer, queue, abnormal, _lock: lock }, found))
+    }
+
+    /// The newest state. Whatever returned `Ok` before is in it.
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn publish(&self, writer: &Writer) {
+        *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = writer.snapshot.clone();
+    }
+
+    /// Notes that files are damaged: no more changes are taken.
+    pub(crate) fn set_abnormal(&self) {
+        self.abnormal.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_abnormal(&self) -> bool {
+        self.abnormal.load(Ordering::Relaxed)
+    }
+
+    fn writer(&self) -> Result<&Mutex<Writer>, StoreError> {
+        if self.is_abnormal() {
+            return Err(StoreError::Abnormal);
+        }
+        self.writer.as_ref().ok_or(StoreError::ReadOnly)
+    }
+
+    /// Makes changes durable and visible; one result a change, in order.
+    ///
+    /// Callers that come while the writer is busy are committed together by the next one that gets it: one sync
+    /// for all.
+    pub(crate) fn commit(&self, ops: Vec<Op>) -> Results {
+        let writer = match self.writer() {
+            Ok(writer) => writer,
+            Err(error) => {
+                let error = Arc::new(error);
+                return ops.iter().map(|_| Err(OpError::Log(error.clone()))).collect();
+            }
+        };
+        let count = ops.len();
+        let results = Arc::new(Mutex::new(None));
+        lock(&self.queue).push(Waiting { ops, results: results.clone() });
+        let mut writer = lock(writer);
+        if lock(&results).is_none() {
+            let group = std::mem::take(&mut *lock(&self.queue));
+            self.commit_waiting(&mut writer, group);
+        }
+        drop(writer);
+        let results = lock(&results).take();
+        results.unwrap_or_else(|| {
+            // Only when a commit panicked: the writer is stopped and says so to everybody after.
+            let error = Arc::new(StoreError::Stopped("a commit panicked".to_owned()));
+            (0..count).map(|_| Err(OpError::Log(error.clone()))).collect()
+        })
+    }
+
+    fn commit_waiting(&self, writer: &mut Writer, group: Vec<Waiting>) {
+        let (mut ops, mut receivers) = (Vec::new(), Vec::new());
+        for waiting in group {
+            receivers.push((waiting.ops.len(), waiting.results));
+            ops.extend(waiting.ops);
+        }
+        let committed = catch_unwind(AssertUnwindSafe(|| writer.commit(ops)));
+        let mut all = match committed {
+            Ok(results) => results.into_iter(),
+            Err(_) => {
+                writer.stop(&StoreError::Stopped("a commit panicked".to_owned()));
+                return;
+            }
+        };
+        self.publish(writer);
+        for (count, results) in receivers {
+            *lock(&results) = Some(all.by_ref().take(count).collect());
+        }
+        // A merge that fails leaves the state as it was and is tried again after a later commit.
+        if writer.stopped.is_none() {
+            while let Ok(Ok(true)) = catch_unwind(AssertUnwindSafe(|| writer.merge_due())) {
+                self.publish(writer);
+            }
+        }
+    }
+
+    /// Seals the tail and merges everything into one segment without dead rows.
+    pub(crate) fn optimize(&self) -> Result<(), StoreError> {
+        self.change(Writer::merge_all)
+    }
+
+    /// Replaces the tag keys by what `next` makes of them.
+    pub(crate) fn change_schema<E: From<StoreError>>(
+        &self,
+        next: impl FnOnce(&Schema) -> Result<Schema, E>,
+    ) -> Result<(), E> {
+        let mut writer = lock(self.writer()?);
+        let schema = next(&writer.snapshot.schema)?;
+        writer.set_schema(schema)?;
+        self.publish(&writer);
+        Ok(())
+    }
+
+    fn change(&self, f: impl FnOnce(&mut Writer) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        let mut writer = lock(self.writer()?);
+        let result = catch_unwind(AssertUnwindSafe(|| f(&mut writer))).unwrap_or_else(|_| {
+            let error = StoreError::Stopped("a merge panicked".to_owned());
+            writer.stop(&error);
+            Err(error)
+        });
+        self.publish(&writer);
+        result
+    }
+
+    /// Reads and checks every byte of every sealed file.
+    pub(crate) fn verify(&self) -> Result<(), StoreError> {
+        self.snapshot().sealed.iter().try_for_each(|sealed| sealed.segment.verify())
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        if let Some(writer) = &self.writer {
+            // Nothing is lost without the mark: the log has everything. It only lets the next opening see more.
+            let _ = catch_unwind(AssertUnwindSafe(|| lock(writer).close()));
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! What a log frame holds: changes to images, written by hand in little-endian.
+//!
+//! `count u32`, then each record:
+//! `1 | order u64 | path | codes [dims] i8 | hash [32] | tags` for an image added, replaced or given new tags,
+//! `2 | path` for a deletion;
+//! `path` = `length u16 | UTF-8`, `tags` = `count u16`, then `length u16 | term` each.
+//!
+//! New tags are a whole row, with the old codes verbatim: what a record does then never depends on a row that a
+//! merge may have dropped meanwhile, and replaying a record twice is the same as once.
+
+use std::sync::Arc;
+
+use super::bytes::Reader;
+use crate::limits::MAX_PATH_BYTES;
+use crate::tags::{TagSet, Term};
+use crate::vector::{Layout, RowCode};
+
+/// A perceptual hash; all zero where there is none.
+pub(crate) type Hash = [u8; 32];
+
+/// A row as it is kept in memory before it is sealed.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct TailRow {
+    pub(crate) path: Arc<str>,
+    pub(crate) order: u64,
+    pub(crate) tags: Arc<TagSet>,
+    pub(crate) code: RowCode,
+    pub(crate) hash: Hash,
+}
+
+/// One change.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Record {
+    Put(TailRow),
+    Delete { path: Arc<str> },
+}
+
+/// A frame's payload.
+pub(crate) fn encode(records: &[Record]) -> Vec<u8> {
+    let mut out = Vec::new();
+    out.extend_from_slice(&(records.len() as u32).to_le_bytes());
+    for record in records {
+        match record {
+            Record::Put(row) => {
+                out.push(1);
+                out.extend_from_slice(&row.order.to_le_bytes());
+                put_path(&mut out, &row.path);
+                out.extend(row.code.codes.iter().map(|&c| c.cast_unsigned()));
+                out.extend_from_slice(&row.hash);
+                put_tags(&mut out, &row.tags);
+            }
+            Record::Delete { path } => {
+                out.push(2);
+                put_path(&mut out, path);
+            }
+        }
+    }
+    out
+}
+
+fn put_path(out: &mut Vec<u8>, path: &str) {
+    debug_assert!(path.len() <= MAX_PATH_BYTES, "checked before it gets here");
+    out.extend_from_slice(&(path.len() as u16).to_le_bytes());
+    out.extend_from_slice(path.as_bytes());
+}
+
+fn put_tags(out: &mut Vec<u8>, tags: &TagSet) {
+    out.extend_from_slice(&(tags.terms().len() as u16).to_le_bytes());
+    for term in tags.terms() {
+        out.extend_from_slice(&(term.as_bytes().len() as u16).to_le_bytes());
+        out.extend_from_slice(term.as_bytes());
+    }
+}
+
+/// The records of a payload, or none when it is not one.
+pub(crate) fn decode(payload: &[u8], layout: &Layout) -> Option<Vec<Record>> {
+    let mut reader = Reader::new(payload);
+    let count = reader.u32()?;
+    let mut records = Vec::new();
+    for _ in 0..count {
+        records.push(match reader.u8()? {
+            1 => {
+                let order = reader.u64()?;
+                let path = take_path(&mut reader)?;
+                let codes: Vec<i8> = reader.take(layout.dims())?.iter().map(|&c| c.cast_signed()).collect();
+                let code = RowCode::from_codes(layout, &codes).ok()?;
+                let hash = reader.array()?;
+                Record::Put(TailRow { path, order, tags: take_tags(&mut reader)?, code, hash })
+            }
+            2 => Record::Delete { path: take_path(&mut reader)? },
+            _ => return None,
+        });
+    }
+    reader.is_empty().then_some(records)
+}
+
+fn take_path(reader: &mut Reader<'_>) -> Option<Arc<str>> {
+    let len = usize::from(reader.u16()?);
+    std::str::from_utf8(reader.take(len)?).ok().filter(|path| !path.is_empty()).map(Arc::from)
+}
+
+fn take_tags(reader: &mut Reader<'_>) -> Option<Arc<TagSet>> {
+    let count = reader.u16()?;
+    let mut terms = Vec::new();
+    for _ in 0..count {
+        let len = usize::from(reader.u16()?);
+        terms.push(Term::from_bytes(reader.take(len)?)?);
+    }
+    Some(Arc::new(TagSet::from_terms(terms)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn records() -> (Layout, Vec<Record>) {
+        let layout = Layout::new(&[3]).unwrap();
+        let tags = Arc::new(TagSet::from_terms(vec![Term::new(0, "red"), Term::new(2, "\u{e4}")]));
+        let row = TailRow {
+            path: "a/b.jpg".into(),
+            order: 77,
+            tags,
+            code: RowCode::encode(&layout, &[0.5, -1.0, 0.25]).unwrap(),
+            hash: [9; 32],
+        };
+        let records = vec![Record::Put(row), Record::Delete { path: "\u{4e2d}".into() }];
+        (layout, records)
+    }
+
+    #[test]
+    fn comes_back() {
+        let (layout, records) = records();
+        assert_eq!(decode(&encode(&records), &layout), Some(records));
+        assert_eq!(decode(&encode(&[]), &layout), Some(vec![]));
+    }
+
+    #[test]
+    fn cut_payloads_are_refused() {
+        let (layout, records) = records();
+        let bytes = encode(&records);
+        for len in 0..bytes.len() {
+            assert_eq!(decode(&bytes[..len], &layout), None, "{len} of {} bytes", bytes.len());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode(&bytes, &Layout::new(&[3]).unwrap());
+        }
+    }
+}

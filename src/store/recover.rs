@@ -1,0 +1,193 @@
+//! Opening: locks, the manifest, the segments, the log; and making a new store.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::dead;
+use super::disk::{Disk, DiskLock};
+use super::error::StoreError;
+use super::frame::Uuid;
+use super::log::{self, LogWriter};
+use super::manifest::{About, Manifest, SwapError, number};
+use super::segment::{self, Segment};
+use super::snapshot::{Sealed, Snapshot};
+use super::writer::{self, Options, Writer};
+use super::{READERS, WRITER};
+use crate::tags::Schema;
+use crate::vector::Layout;
+
+/// A store whose lock is held and whose manifest was read.
+pub(crate) struct Opening {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    lock: Box<dyn DiskLock>,
+    writable: bool,
+    uuid: Uuid,
+    manifest: Manifest,
+}
+
+/// What an opening found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Bytes of a torn tail that were cut from the log: changes that were never acknowledged.
+    pub(crate) torn_bytes: u64,
+}
+
+/// Where an opening failed.
+#[derive(Debug)]
+pub(crate) enum OpenError {
+    Lock(StoreError),
+    Manifest(StoreError),
+    Files(StoreError),
+}
+
+/// An opened store.
+pub(crate) enum Opened {
+    Writer(Box<Writer>),
+    Reader { snapshot: Arc<Snapshot>, lock: Box<dyn DiskLock> },
+}
+
+impl Opening {
+    /// Locks a store and reads its manifest.
+    pub(crate) fn begin(disk: Arc<dyn Disk>, dir: &Path, writable: bool) -> Result<Self, OpenError> {
+        let file = if writable { WRITER } else { READERS };
+        let lock = disk.lock(&dir.join(file), writable);
+        let lock = lock.map_err(|e| OpenError::Lock(StoreError::io("lock", file)(e)))?;
+        let lock = lock.ok_or(OpenError::Lock(StoreError::Locked))?;
+        let (uuid, manifest) = Manifest::read(&*disk, dir).map_err(OpenError::Manifest)?;
+        Ok(Self { disk, dir: dir.to_owned(), lock, writable, uuid, manifest })
+    }
+
+    pub(crate) fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Maps the segments and replays the log.
+    pub(crate) fn finish(mut self, options: Options) -> Result<(Opened, Found), OpenError> {
+        loop {
+            match self.state() {
+                Ok((snapshot, next_order, log)) => {
+                    let found = Found { torn_bytes: log.torn };
+                    if self.writable {
+                        let writer = self.writer(snapshot, next_order, &log, options);
+                        return Ok((Opened::Writer(Box::new(writer.map_err(OpenError::Files)?)), found));
+                    }
+                    let snapshot = Arc::new(snapshot);
+                    return Ok((Opened::Reader { snapshot, lock: self.lock }, Found::default()));
+                }
+                Err(error) => {
+                    // A writer may have moved on between the manifest and the files: read its newer state.
+                    let (_, newer) = Manifest::read(&*self.disk, &self.dir).map_err(OpenError::Manifest)?;
+                    if self.writable || newer.generation == self.manifest.generation {
+                        return Err(OpenError::Files(error));
+                    }
+                    self.manifest = newer;
+                }
+            }
+        }
+    }
+
+    fn state(&self) -> Result<(Snapshot, u64, log::ReadLog), StoreError> {
+        let (disk, dir, uuid, manifest) = (&*self.disk, self.dir.as_path(), &self.uuid, &self.manifest);
+        let layout = Arc::new(manifest.layout.clone());
+        let mut sealed = Vec::with_capacity(manifest.segments.len());
+        for entry in &manifest.segments {
+            let segment = Segment::open(disk, dir, uuid, entry.id, &layout, entry.file())?;
+            let dead = match entry.dead {
+                Some(generation) => dead::read(disk, dir, uuid, (entry.id, generation), entry.rows)?,
+                None => Default::default(),
+            };
+            sealed.push(Sealed { segment: Arc::new(segment), dead: Arc::new(dead) });
+        }
+        let base = Snapshot {
+            uuid: *uuid,
+            layout,
+            schema: Arc::new(manifest.schema.clone()),
+            sealed,
+            tail: Default::default(),
+            tail_dead: Default::default(),
+        };
+        let name = log::name(manifest.log);
+        let bytes = disk.read(&dir.join(&name)).map_err(StoreError::io("read", &name))?;
+        let log = log::read(&bytes, uuid, manifest.log, Some(manifest.first_sequence))?;
+        if let Some(clean) = manifest.clean {
+            let as_closed = bytes.len() as u64 == clean.len && crc32fast::hash(&bytes) == clean.crc;
+            if !as_closed || log.torn > 0 {
+                let what = "the log is not what it was when the instance was closed";
+                return Err(StoreError::Corrupt { file: name, offset: log.len, what });
+            }
+        }
+        let (snapshot, next_order) = writer::replay(&base, manifest.next_order, &bytes, &log)?;
+        Ok((snapshot, next_order, log))
+    }
+
+    fn writer(
+        self,
+        snapshot: Snapshot,
+        next_order: u64,
+        log: &log::ReadLog,
+        options: Options,
+    ) -> Result<Writer, StoreError> {
+        let garbage = self.garbage()?;
+        let log = LogWriter::resume(&*self.disk, &self.dir, &self.uuid, log, options.durability)?;
+        let mut writer = Writer {
+            disk: self.disk,
+            dir: self.dir,
+            uuid: self.uuid,
+            options,
+            manifest: self.manifest,
+            log,
+            next_order,
+            snapshot: Arc::new(snapshot),
+            garbage,
+            stopped: None,
+            _lock: self.lock,
+        };
+        writer.collect_garbage();
+        Ok(writer)
+    }
+
+    /// Files of the directory that the manifest does not name: left by a crash, or not removed for a reader.
+    fn garbage(&self) -> Result<Vec<String>, StoreError> {
+        let manifest = &self.manifest;
+        let names = self.disk.list(&self.dir).map_err(StoreError::io("list", "the instance's directory"))?;
+        let mut keep: Vec<String> = vec![super::manifest::name(manifest.generation), log::name(manifest.log)];
+        for entry in &manifest.segments {
+            keep.push(segment::name(entry.id));
+            keep.extend(entry.dead.map(|generation| dead::name(entry.id, generation)));
+        }
+        let ours = |name: &String| {
+            name.starts_with("tmp-")
+                || name.starts_with("dead-")
+                || ["manifest", "log", "seg"].iter().any(|prefix| number(name, prefix).is_some())
+        };
+        Ok(names.into_iter().filter(|name| ours(name) && !keep.contains(name)).collect())
+    }
+}
+
+/// Writes the files of a new, empty store into an existing directory that nobody else knows of yet.
+pub(crate) fn create(
+    disk: &dyn Disk,
+    dir: &Path,
+    about: About,
+    schema: Schema,
+    layout: Layout,
+) -> Result<(), SwapError> {
+    let mut uuid: Uuid = [0; 16];
+    let random = getrandom::fill(&mut uuid).map_err(std::io::Error::from);
+    random.map_err(|e| SwapError::Undone(StoreError::io("draw an identity for", "the instance")(e)))?;
+    let log = LogWriter::create(disk, dir, &uuid, 1, 1, Default::default()).map_err(SwapError::Undone)?;
+    let manifest = Manifest {
+        generation: 1,
+        about,
+        schema,
+        layout,
+        segments: Vec::new(),
+        log: 1,
+        first_sequence: 1,
+        next_segment: 1,
+        next_order: 1,
+        clean: Some(super::manifest::CleanMark { len: log.len(), crc: log.crc() }),
+    };
+    manifest.write(disk, dir, &uuid)
+}

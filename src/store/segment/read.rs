@@ -1,0 +1,368 @@
+//! Reading a sealed segment.
+
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use roaring::RoaringBitmap;
+
+use super::super::bytes::Reader;
+use super::super::disk::Disk;
+use super::super::error::StoreError;
+use super::super::frame::{FORMAT, Uuid};
+use super::super::map::Mapped;
+use super::super::record::Hash;
+use super::{BLOCK, FOOTER, Kind, MAGIC, SegmentFile, TABLE_ENTRY, name, path_bucket, path_buckets};
+use crate::index::{RowRun, Rows};
+use crate::tags::{TagSet, Term};
+use crate::vector::Layout;
+
+/// A sealed segment, open for reading.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    id: u64,
+    name: String,
+    map: Mapped,
+    rows: u32,
+    dims: usize,
+    blocks: usize,
+    sections: Vec<Section>,
+    file: SegmentFile,
+}
+
+/// Where a section lies, and which of its blocks were checked.
+#[derive(Debug)]
+struct Section {
+    range: Range<usize>,
+    crcs: Range<usize>,
+    checked: Box<[AtomicU64]>,
+}
+
+impl Segment {
+    /// Maps segment `id`, and checks the footer against what the manifest says of it, the table of contents and
+    /// the block checksums; reads nothing else.
+    pub(crate) fn open(
+        disk: &dyn Disk,
+        dir: &Path,
+        uuid: &Uuid,
+        id: u64,
+        layout: &Layout,
+        expected: SegmentFile,
+    ) -> Result<Self, StoreError> {
+        let name = name(id);
+        let map = disk.map(&dir.join(&name)).map_err(StoreError::io("map", &name))?;
+        let bytes = map.bytes();
+        let damaged = |offset: usize, what| StoreError::Corrupt { file: name.clone(), offset: offset as u64, what };
+        let at = bytes.len().checked_sub(FOOTER).ok_or(damaged(0, "cut short"))?;
+        if bytes.len() as u64 != expected.len {
+            return Err(damaged(bytes.len(), "the length is not the manifest's"));
+        }
+        let table = footer(&bytes[at..], uuid, id, layout, expected).map_err(|fault| match fault {
+            FooterFault::Newer(found) => StoreError::Newer { file: name.clone(), found, known: FORMAT },
+            FooterFault::Damaged(offset, what) => damaged(at + offset, what),
+        })?;
+        let start = usize::try_from(table.offset).ok().filter(|&start| start <= at);
+        let start = start.ok_or(damaged(at + 64, "the table is not in the file"))?;
+        if crc32fast::hash(&bytes[start..at]) != table.crc {
+            return Err(damaged(start, "the table's checksum does not match"));
+        }
+        let sections = sections(bytes, start..at).map_err(|(offset, what)| damaged(offset, what))?;
+        let (rows, dims, blocks) = (expected.rows, layout.dims(), layout.blocks());
+        let segment = Self { id, name, map, rows, dims, blocks, sections, file: expected };
+        segment.check_shape()?;
+        Ok(segment)
+    }
+
+    /// Sections whose length follows from the number of rows have it.
+    fn check_shape(&self) -> Result<(), StoreError> {
+        let rows = self.rows as usize;
+        let hashes = self.len(Kind::Hashes);
+        let sound = self.len(Kind::Codes) == rows * self.dims
+            && self.len(Kind::InvNorms) == rows * self.blocks * 4
+            && self.len(Kind::Orders) == rows * 8
+            && (hashes == 0 || hashes == rows * 32)
+            && self.len(Kind::PathOffsets) == (rows + 1) * 8
+            && self.len(Kind::PathBuckets) == (path_buckets(self.rows) as usize + 1) * 4
+            && self.len(Kind::PathEntries) == rows * 8
+            && self.len(Kind::RowTermOffsets) == (rows + 1) * 8
+            && self.len(Kind::TermOffsets) >= 8
+            && self.len(Kind::TermOffsets) == self.len(Kind::PostingOffsets);
+        if sound { Ok(()) } else { Err(self.damaged(Kind::Codes, 0, "a section has the wrong length")) }
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(crate) fn rows(&self) -> u32 {
+        self.rows
+    }
+
+    pub(crate) fn file(&self) -> SegmentFile {
+        self.file
+    }
+
+    fn section(&self, kind: Kind) -> &Section {
+        &self.sections[kind as usize - 1]
+    }
+
+    fn len(&self, kind: Kind) -> usize {
+        self.section(kind).range.len()
+    }
+
+    fn damaged(&self, kind: Kind, at: usize, what: &'static str) -> StoreError {
+        let offset = (self.section(kind).range.start + at) as u64;
+        StoreError::Corrupt { file: self.name.clone(), offset, what }
+    }
+
+    /// Bytes of a section, with their blocks checked.
+    fn bytes(&self, kind: Kind, range: Range<usize>) -> Result<&[u8], StoreError> {
+        let section = self.section(kind);
+        let whole = &self.map.bytes()[section.range.clone()];
+        let bytes = whole.get(range.clone()).ok_or_else(|| self.damaged(kind, 0, "an offset lies outside"))?;
+        if !bytes.is_empty() {
+            for block in range.start / BLOCK..=(range.end - 1) / BLOCK {
+                let (word, bit) = (&section.checked[block / 64], 1 << (block % 64));
+                if word.load(Ordering::Relaxed) & bit == 0 {
+                    self.check_block(kind, whole, block)?;
+                    // Only says that the bytes were read and found sound; they never change, so order is free.
+                    word.fetch_or(bit, Ordering::Relaxed);
+                }
+            }
+        }
+        Ok(bytes)
+    }
+
+    #[cold]
+    fn check_block(&self, kind: Kind, whole: &[u8], block: usize) -> Result<(), StoreError> {
+        let bytes = &whole[block * BLOCK..whole.len().min((block + 1) * BLOCK)];
+        let crcs = &self.map.bytes()[self.section(kind).crcs.clone()];
+        let kept = crcs.get(block * 4..).and_then(|c| Reader::new(c).u32());
+        if kept == Some(crc32fast::hash(bytes)) {
+            Ok(())
+        } else {
+            Err(self.damaged(kind, block * BLOCK, "a block's checksum does not match"))
+        }
+    }
+
+    /// Checks every block of every section.
+    pub(crate) fn verify(&self) -> Result<(), StoreError> {
+        for kind in Kind::ALL {
+            let whole = &self.map.bytes()[self.section(kind).range.clone()];
+            (0..whole.len().div_ceil(BLOCK)).try_for_each(|block| self.check_block(kind, whole, block))?;
+        }
+        Ok(())
+    }
+
+    fn u32_at(&self, kind: Kind, index: usize) -> Result<u32, StoreError> {
+        let bytes = self.bytes(kind, index * 4..index * 4 + 4)?;
+        Reader::new(bytes).u32().ok_or_else(|| self.damaged(kind, index * 4, "cut short"))
+    }
+
+    fn u64_at(&self, kind: Kind, index: usize) -> Result<u64, StoreError> {
+        let bytes = self.bytes(kind, index * 8..index * 8 + 8)?;
+        Reader::new(bytes).u64().ok_or_else(|| self.damaged(kind, index * 8, "cut short"))
+    }
+
+    /// The range that entry `index` of an offsets section names.
+    fn span(&self, offsets: Kind, index: usize) -> Result<Range<usize>, StoreError> {
+        let (start, end) = (self.u64_at(offsets, index)?, self.u64_at(offsets, index + 1)?);
+        match (usize::try_from(start), usize::try_from(end)) {
+            (Ok(start), Ok(end)) if start <= end => Ok(start..end),
+            _ => Err(self.damaged(offsets, index * 8, "offsets do not ascend")),
+        }
+    }
+
+    pub(crate) fn path(&self, position: u32) -> Result<&str, StoreError> {
+        let span = self.span(Kind::PathOffsets, position as usize)?;
+        let start = span.start;
+        std::str::from_utf8(self.bytes(Kind::Paths, span)?)
+            .map_err(|_| self.damaged(Kind::Paths, start, "a path is not UTF-8"))
+    }
+
+    pub(crate) fn hash(&self, position: u32) -> Result<Hash, StoreError> {
+        if self.len(Kind::Hashes) == 0 {
+            return Ok([0; 32]);
+        }
+        let at = position as usize * 32;
+        let bytes = self.bytes(Kind::Hashes, at..at + 32)?;
+        Reader::new(bytes).array().ok_or_else(|| self.damaged(Kind::Hashes, at, "cut short"))
+    }
+
+    pub(crate) fn tags(&self, position: u32) -> Result<Arc<TagSet>, StoreError> {
+        let span = self.span(Kind::RowTermOffsets, position as usize)?;
+        let mut terms = Vec::with_capacity(span.len().min(64));
+        for index in span {
+            let number = self.u32_at(Kind::RowTerms, index)?;
+            terms.push(self.term(number as usize)?);
+        }
+        Ok(Arc::new(TagSet::from_terms(terms)))
+    }
+
+    fn terms(&self) -> usize {
+        self.len(Kind::TermOffsets) / 8 - 1
+    }
+
+    fn term_bytes(&self, number: usize) -> Result<&[u8], StoreError> {
+        if number >= self.terms() {
+            return Err(self.damaged(Kind::TermOffsets, 0, "a row names a term that is not there"));
+        }
+        let span = self.span(Kind::TermOffsets, number)?;
+        self.bytes(Kind::Terms, span)
+    }
+
+    fn term(&self, number: usize) -> Result<Term, StoreError> {
+        let bytes = self.term_bytes(number)?;
+        Term::from_bytes(bytes).ok_or_else(|| self.damaged(Kind::Terms, 0, "a term is not UTF-8"))
+    }
+
+    /// Positions of the rows that carry a term.
+    pub(crate) fn postings(&self, term: &Term) -> Result<RoaringBitmap, StoreError> {
+        let (mut low, mut high) = (0, self.terms());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.term_bytes(middle)? < term.as_bytes() { low = middle + 1 } else { high = middle }
+        }
+        if low == self.terms() || self.term_bytes(low)? != term.as_bytes() {
+            return Ok(RoaringBitmap::new());
+        }
+        let span = self.span(Kind::PostingOffsets, low)?;
+        let start = span.start;
+        let damaged = |what| self.damaged(Kind::Postings, start, what);
+        let postings = match self.bytes(Kind::Postings, span)?.split_first() {
+            Some((0, plain)) => {
+                let positions = plain.as_chunks::<4>().0.iter().map(|b| u32::from_le_bytes(*b));
+                RoaringBitmap::from_sorted_iter(positions).map_err(|_| damaged("positions do not ascend"))?
+            }
+            Some((1, bitmap)) => {
+                RoaringBitmap::deserialize_from(bitmap).map_err(|_| damaged("not a Roaring bitmap"))?
+            }
+            _ => return Err(damaged("unknown kind of postings")),
+        };
+        match postings.max() {
+            Some(max) if max >= self.rows => Err(damaged("a position lies outside")),
+            _ => Ok(postings),
+        }
+    }
+
+    /// Position of the live row of `path`.
+    pub(crate) fn find(
+        &self,
+        path: &str,
+        path_hash: u64,
+        dead: &RoaringBitmap,
+    ) -> Result<Option<u32>, StoreError> {
+        let bucket = path_bucket(path_hash, path_buckets(self.rows)) as usize;
+        let first = self.u32_at(Kind::PathBuckets, bucket)?;
+        let end = self.u32_at(Kind::PathBuckets, bucket + 1)?;
+        if first > end || end > self.rows {
+            return Err(self.damaged(Kind::PathBuckets, bucket * 4, "offsets do not ascend"));
+        }
+        for entry in first..end {
+            let at = entry as usize * 2;
+            if self.u32_at(Kind::PathEntries, at)? == path_hash as u32 {
+                let position = self.u32_at(Kind::PathEntries, at + 1)?;
+                if position >= self.rows {
+                    return Err(self.damaged(Kind::PathEntries, at * 4, "a position lies outside"));
+                }
+                if !dead.contains(position) && self.path(position)? == path {
+                    return Ok(Some(position));
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Rows for Segment {
+    type Error = StoreError;
+
+    fn run(&self, range: Range<u32>) -> Result<RowRun<'_>, StoreError> {
+        let (start, end) = (range.start as usize, range.end as usize);
+        let codes = self.bytes(Kind::Codes, start * self.dims..end * self.dims)?;
+        let norms = self.bytes(Kind::InvNorms, start * self.blocks * 4..end * self.blocks * 4)?;
+        Ok(RowRun { codes: bytemuck::cast_slice(codes), inv_norms: norms.as_chunks().0 })
+    }
+
+    fn order(&self, position: u32) -> Result<u64, StoreError> {
+        self.u64_at(Kind::Orders, position as usize)
+    }
+}
+
+struct Table {
+    offset: u64,
+    crc: u32,
+}
+
+enum FooterFault {
+    Newer(u32),
+    Damaged(usize, &'static str),
+}
+
+fn footer(
+    bytes: &[u8],
+    uuid: &Uuid,
+    id: u64,
+    layout: &Layout,
+    expected: SegmentFile,
+) -> Result<Table, FooterFault> {
+    use FooterFault::{Damaged, Newer};
+    let short = || Damaged(0, "cut short");
+    let mut reader = Reader::new(bytes);
+    if reader.array::<8>().as_ref() != Some(MAGIC) {
+        return Err(Damaged(0, "not a segment"));
+    }
+    let format = reader.u32().ok_or_else(short)?;
+    if format > FORMAT {
+        return Err(Newer(format));
+    }
+    let crc = reader.u32().ok_or_else(short)?;
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&bytes[..12]);
+    hasher.update(&bytes[16..]);
+    if hasher.finalize() != crc || crc != expected.crc {
+        return Err(Damaged(12, "the checksum is not the manifest's"));
+    }
+    let (Some(its_uuid), Some(its_id), Some(len)) = (reader.array::<16>(), reader.u64(), reader.u64()) else {
+        return Err(short());
+    };
+    if its_uuid != *uuid || its_id != id || len != expected.len {
+        return Err(Damaged(16, "another instance's segment, or another segment"));
+    }
+    let shape = [reader.u32(), reader.u32(), reader.u32()];
+    let want = [expected.rows, layout.dims() as u32, layout.blocks() as u32];
+    if shape != want.map(Some) {
+        return Err(Damaged(48, "the shape is not the manifest's"));
+    }
+    match (reader.u32(), reader.u64()) {
+        (Some(crc), Some(offset)) => Ok(Table { offset, crc }),
+        _ => Err(short()),
+    }
+}
+
+/// The sections of a table whose checksum was found sound; in the order of [`Kind::ALL`].
+fn sections(bytes: &[u8], table: Range<usize>) -> Result<Vec<Section>, (usize, &'static str)> {
+    let mut sections: Vec<Option<Section>> = Kind::ALL.iter().map(|_| None).collect();
+    let mut reader = Reader::new(&bytes[table.clone()]);
+    if table.len() % TABLE_ENTRY != 0 {
+        return Err((table.start, "the table is cut short"));
+    }
+    while let (Some(kind), Some(crc)) = (reader.u32(), reader.u32()) {
+        let mut number = || reader.u64().and_then(|n| usize::try_from(n).ok());
+        let (Some(offset), Some(len), Some(crcs)) = (number(), number(), number()) else {
+            return Err((table.start, "the table is cut short"));
+        };
+        let blocks = len.div_ceil(BLOCK);
+        let range = offset..offset.saturating_add(len);
+        let crcs = crcs..crcs.saturating_add(blocks * 4);
+        let inside = range.end <= table.start && crcs.end <= table.start;
+        if !inside || crc32fast::hash(&bytes[crcs.clone()]) != crc {
+            return Err((crcs.start, "the block checksums are not sound"));
+        }
+        let checked = (0..blocks.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
+        let slot = (kind as usize).checked_sub(1).and_then(|index| sections.get_mut(index));
+        *slot.ok_or((table.start, "a section of an unknown kind"))? = Some(Section { range, crcs, checked });
+    }
+    sections.into_iter().collect::<Option<Vec<_>>>().ok_or((table.start, "a section is missing"))
+}

@@ -1,0 +1,329 @@
+//! Writing a segment: one pass over the rows for each section, everything appended, nothing rewritten.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use roaring::RoaringBitmap;
+
+use super::super::disk::{Disk, DiskFile};
+use super::super::error::StoreError;
+use super::super::frame::{FORMAT, Uuid};
+use super::super::record::Hash;
+use super::{ALIGN, BLOCK, FOOTER, Kind, MAGIC, TABLE_ENTRY, name, path_bucket, path_buckets};
+use crate::tags::{TagSet, Term};
+use crate::vector::Layout;
+
+/// Bytes gathered before a write.
+const BUFFER: usize = 1 << 20;
+
+/// Term lists up to this many rows are kept as plain positions: smaller and quicker to read than a bitmap.
+const PLAIN_POSTINGS: usize = 64;
+
+/// The rows of a new segment, in the order they will lie in.
+pub(crate) trait RowSource {
+    fn rows(&self) -> u32;
+    fn codes(&self, row: u32) -> Result<&[i8], StoreError>;
+    fn inv_norms(&self, row: u32) -> Result<&[[u8; 4]], StoreError>;
+    fn order(&self, row: u32) -> Result<u64, StoreError>;
+    fn hash(&self, row: u32) -> Result<Hash, StoreError>;
+    fn path(&self, row: u32) -> Result<&str, StoreError>;
+    fn path_hash(&self, row: u32) -> Result<u64, StoreError>;
+    fn tags(&self, row: u32) -> Result<Arc<TagSet>, StoreError>;
+}
+
+/// What the manifest keeps of a segment's file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SegmentFile {
+    pub(crate) len: u64,
+    pub(crate) rows: u32,
+    /// Checksum of the footer, and through it of everything.
+    pub(crate) crc: u32,
+}
+
+/// Writes the segment `id`, under a temporary name first; returns when it is durable under its final one.
+pub(crate) fn write<S: RowSource>(
+    disk: &dyn Disk,
+    dir: &Path,
+    uuid: &Uuid,
+    id: u64,
+    layout: &Layout,
+    source: &S,
+) -> Result<SegmentFile, StoreError> {
+    let (tmp, name) = (format!("tmp-seg-{id:08}"), name(id));
+    let written = write_tmp(disk, dir, uuid, id, layout, source, &tmp, &name);
+    if written.is_err() {
+        // Best effort: an opening removes what is left of it.
+        let _ = disk.remove_file(&dir.join(&tmp));
+    }
+    written
+}
+
+#[allow(clippy::too_many_arguments, reason = "the inner half of `write`")]
+fn write_tmp<S: RowSource>(
+    disk: &dyn Disk,
+    dir: &Path,
+    uuid: &Uuid,
+    id: u64,
+    layout: &Layout,
+    source: &S,
+    tmp: &str,
+    name: &str,
+) -> Result<SegmentFile, StoreError> {
+    let io = |action| StoreError::io(action, name);
+    let file = disk.create(&dir.join(tmp)).map_err(io("create"))?;
+    let mut writer = Writer::new(file, name);
+    vectors(&mut writer, source)?;
+    paths(&mut writer, source)?;
+    tags(&mut writer, source)?;
+    let shape = [source.rows(), layout.dims() as u32, layout.blocks() as u32];
+    let sealed = writer.finish(uuid, id, shape)?;
+    disk.rename(&dir.join(tmp), &dir.join(name)).map_err(io("rename"))?;
+    disk.sync_dir(dir).map_err(io("sync the directory of"))?;
+    Ok(sealed)
+}
+
+fn vectors<S: RowSource>(writer: &mut Writer<'_>, source: &S) -> Result<(), StoreError> {
+    writer.begin(Kind::Codes)?;
+    for row in 0..source.rows() {
+        writer.put(bytemuck::cast_slice(source.codes(row)?))?;
+    }
+    writer.begin(Kind::InvNorms)?;
+    for row in 0..source.rows() {
+        writer.put(source.inv_norms(row)?.as_flattened())?;
+    }
+    writer.begin(Kind::Orders)?;
+    for row in 0..source.rows() {
+        writer.put(&source.order(row)?.to_le_bytes())?;
+    }
+    writer.begin(Kind::Hashes)?;
+    let mut any_hash = false;
+    for row in 0..source.rows() {
+        any_hash = any_hash || source.hash(row)? != [0; 32];
+        if any_hash {
+            break;
+        }
+    }
+    for row in 0..if any_hash { source.rows() } else { 0 } {
+        writer.put(&source.hash(row)?)?;
+    }
+    Ok(())
+}
+
+fn paths<S: RowSource>(writer: &mut Writer<'_>, source: &S) -> Result<(), StoreError> {
+    let rows = source.rows();
+    writer.begin(Kind::PathOffsets)?;
+    let mut end = 0u64;
+    writer.put(&end.to_le_bytes())?;
+    for row in 0..rows {
+        end += source.path(row)?.len() as u64;
+        writer.put(&end.to_le_bytes())?;
+    }
+    writer.begin(Kind::Paths)?;
+    for row in 0..rows {
+        writer.put(source.path(row)?.as_bytes())?;
+    }
+    let mut entries = Vec::with_capacity(rows as usize);
+    for row in 0..rows {
+        entries.push((source.path_hash(row)?, row));
+    }
+    entries.sort_unstable();
+    let buckets = path_buckets(rows);
+    writer.begin(Kind::PathBuckets)?;
+    let mut next = 0;
+    for bucket in 0..buckets {
+        writer.put(&(next as u32).to_le_bytes())?;
+        while entries.get(next).is_some_and(|&(hash, _)| path_bucket(hash, buckets) == bucket) {
+            next += 1;
+        }
+    }
+    writer.put(&rows.to_le_bytes())?;
+    writer.begin(Kind::PathEntries)?;
+    for (hash, row) in entries {
+        writer.put(&(hash as u32).to_le_bytes())?;
+        writer.put(&row.to_le_bytes())?;
+    }
+    Ok(())
+}
+
+fn tags<S: RowSource>(writer: &mut Writer<'_>, source: &S) -> Result<(), StoreError> {
+    let rows = source.rows();
+    let mut postings: BTreeMap<Term, Vec<u32>> = BTreeMap::new();
+    let mut end = 0u64;
+    writer.begin(Kind::RowTermOffsets)?;
+    writer.put(&end.to_le_bytes())?;
+    for row in 0..rows {
+        let tags = source.tags(row)?;
+        for term in tags.terms() {
+            match postings.get_mut(term) {
+                Some(positions) => positions.push(row),
+                None => drop(postings.insert(term.clone(), vec![row])),
+            }
+        }
+        end += tags.terms().len() as u64;
+        writer.put(&end.to_le_bytes())?;
+    }
+    // The terms of a row ascend, and so do their numbers.
+    let numbers: std::collections::HashMap<&Term, u32> = postings.keys().zip(0..).collect();
+    writer.begin(Kind::RowTerms)?;
+    for row in 0..rows {
+        for term in source.tags(row)?.terms() {
+            let number = numbers.get(term).copied().unwrap_or(u32::MAX);
+            writer.put(&number.to_le_bytes())?;
+        }
+    }
+    let mut end = 0u64;
+    writer.begin(Kind::TermOffsets)?;
+    writer.put(&end.to_le_bytes())?;
+    for term in postings.keys() {
+        end += term.as_bytes().len() as u64;
+        writer.put(&end.to_le_bytes())?;
+    }
+    writer.begin(Kind::Terms)?;
+    for term in postings.keys() {
+        writer.put(term.as_bytes())?;
+    }
+    let mut ends = vec![0u64];
+    writer.begin(Kind::Postings)?;
+    let start = writer.len;
+    for positions in postings.values() {
+        put_postings(writer, positions)?;
+        ends.push(writer.len - start);
+    }
+    writer.begin(Kind::PostingOffsets)?;
+    for end in ends {
+        writer.put(&end.to_le_bytes())?;
+    }
+    Ok(())
+}
+
+fn put_postings(writer: &mut Writer<'_>, positions: &[u32]) -> Result<(), StoreError> {
+    if positions.len() <= PLAIN_POSTINGS {
+        writer.put(&[0])?;
+        return positions.iter().try_for_each(|p| writer.put(&p.to_le_bytes()));
+    }
+    let mut bitmap = RoaringBitmap::from_sorted_iter(positions.iter().copied()).unwrap_or_default();
+    bitmap.optimize();
+    let mut bytes = vec![1];
+    bitmap.serialize_into(&mut bytes).map_err(StoreError::io("write", writer.name))?;
+    writer.put(&bytes)
+}
+
+/// A section that was written.
+struct Written {
+    kind: Kind,
+    offset: u64,
+    len: u64,
+    crcs: Vec<u8>,
+}
+
+/// Appends sections and keeps their block checksums.
+struct Writer<'a> {
+    file: Box<dyn DiskFile>,
+    name: &'a str,
+    buffer: Vec<u8>,
+    /// Bytes put so far.
+    len: u64,
+    sections: Vec<Written>,
+    block: crc32fast::Hasher,
+    in_block: usize,
+}
+
+impl<'a> Writer<'a> {
+    fn new(file: Box<dyn DiskFile>, name: &'a str) -> Self {
+        let buffer = Vec::with_capacity(BUFFER);
+        let block = crc32fast::Hasher::new();
+        Self { file, name, buffer, len: 0, sections: Vec::new(), block, in_block: 0 }
+    }
+
+    fn raw(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.len += bytes.len() as u64;
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() >= BUFFER { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), StoreError> {
+        self.file.write(&self.buffer).map_err(StoreError::io("write", self.name))?;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn pad(&mut self) -> Result<(), StoreError> {
+        let over = (self.len % ALIGN as u64) as usize;
+        if over > 0 { self.raw(&[0; ALIGN][over..]) } else { Ok(()) }
+    }
+
+    fn begin(&mut self, kind: Kind) -> Result<(), StoreError> {
+        self.end()?;
+        self.sections.push(Written { kind, offset: self.len, len: 0, crcs: Vec::new() });
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), StoreError> {
+        self.end_block();
+        self.pad()
+    }
+
+    fn end_block(&mut self) {
+        if self.in_block > 0
+            && let Some(section) = self.sections.last_mut()
+        {
+            section.crcs.extend_from_slice(&std::mem::take(&mut self.block).finalize().to_le_bytes());
+            self.in_block = 0;
+        }
+    }
+
+    fn put(&mut self, mut bytes: &[u8]) -> Result<(), StoreError> {
+        self.raw(bytes)?;
+        if let Some(section) = self.sections.last_mut() {
+            section.len += bytes.len() as u64;
+        }
+        while !bytes.is_empty() {
+            let (now, later) = bytes.split_at(bytes.len().min(BLOCK - self.in_block));
+            self.block.update(now);
+            self.in_block += now.len();
+            if self.in_block == BLOCK {
+                self.end_block();
+            }
+            bytes = later;
+        }
+        Ok(())
+    }
+
+    /// Writes the block checksums, the table and the footer, and syncs. `shape` is rows, dims, blocks.
+    fn finish(mut self, uuid: &Uuid, id: u64, shape: [u32; 3]) -> Result<SegmentFile, StoreError> {
+        self.end()?;
+        let sections = std::mem::take(&mut self.sections);
+        let mut table = Vec::with_capacity(sections.len() * TABLE_ENTRY);
+        for section in &sections {
+            table.extend_from_slice(&(section.kind as u32).to_le_bytes());
+            table.extend_from_slice(&crc32fast::hash(&section.crcs).to_le_bytes());
+            for number in [section.offset, section.len, self.len] {
+                table.extend_from_slice(&number.to_le_bytes());
+            }
+            self.raw(&section.crcs)?;
+        }
+        let table_offset = self.len;
+        self.raw(&table)?;
+        let len = self.len + FOOTER as u64;
+        let mut footer = Vec::with_capacity(FOOTER);
+        footer.extend_from_slice(MAGIC);
+        footer.extend_from_slice(&FORMAT.to_le_bytes());
+        footer.extend_from_slice(&[0; 4]);
+        footer.extend_from_slice(uuid);
+        footer.extend_from_slice(&id.to_le_bytes());
+        footer.extend_from_slice(&len.to_le_bytes());
+        shape.iter().for_each(|number| footer.extend_from_slice(&number.to_le_bytes()));
+        footer.extend_from_slice(&crc32fast::hash(&table).to_le_bytes());
+        footer.extend_from_slice(&table_offset.to_le_bytes());
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(&footer[..12]);
+        crc.update(&footer[16..]);
+        let crc = crc.finalize();
+        footer[12..16].copy_from_slice(&crc.to_le_bytes());
+        self.raw(&footer)?;
+        self.flush()?;
+        self.file.sync().map_err(StoreError::io("sync", self.name))?;
+        Ok(SegmentFile { len, rows: shape[0], crc })
+    }
+}

@@ -1,0 +1,220 @@
+//! Rows that are in the log and not yet in a segment.
+//!
+//! Chunks never change once made, so a snapshot is a list of them. A commit group makes a chunk; chunks of like
+//! size are joined, so there are as many as the logarithm of the rows, and a row is copied as often.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use roaring::RoaringBitmap;
+
+use super::record::{Hash, TailRow};
+use crate::index::{RowRun, Rows};
+use crate::tags::{TagSet, Term};
+
+/// Rows of the tail: immutable, cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Tail {
+    chunks: Vec<Arc<Chunk>>,
+    rows: u32,
+}
+
+#[derive(Debug, Clone)]
+struct Chunk {
+    /// Position of the first row.
+    start: u32,
+    dims: usize,
+    blocks: usize,
+    codes: Vec<i8>,
+    inv_norms: Vec<[u8; 4]>,
+    hashes: Vec<Hash>,
+    orders: Vec<u64>,
+    paths: Vec<Arc<str>>,
+    tags: Vec<Arc<TagSet>>,
+    /// Hash of each path with the row's position in the tail, sorted.
+    by_path: Vec<(u64, u32)>,
+    /// Positions in the tail of each term's rows, ascending.
+    terms: BTreeMap<Term, Vec<u32>>,
+}
+
+impl Chunk {
+    fn new(start: u32, rows: Vec<(u64, TailRow)>) -> Self {
+        let (dims, blocks) = rows.first().map_or((1, 1), |(_, r)| (r.code.codes.len(), r.code.inv_norms.len()));
+        let mut chunk = Self {
+            start,
+            dims,
+            blocks,
+            codes: Vec::with_capacity(rows.len() * dims),
+            inv_norms: Vec::with_capacity(rows.len() * blocks),
+            hashes: Vec::with_capacity(rows.len()),
+            orders: Vec::with_capacity(rows.len()),
+            paths: Vec::with_capacity(rows.len()),
+            tags: Vec::with_capacity(rows.len()),
+            by_path: Vec::with_capacity(rows.len()),
+            terms: BTreeMap::new(),
+        };
+        for (position, (path_hash, row)) in (start..).zip(rows) {
+            chunk.codes.extend_from_slice(&row.code.codes);
+            chunk.inv_norms.extend(row.code.inv_norms.iter().map(|v| v.to_le_bytes()));
+            chunk.hashes.push(row.hash);
+            chunk.orders.push(row.order);
+            chunk.by_path.push((path_hash, position));
+            for term in row.tags.terms() {
+                chunk.terms.entry(term.clone()).or_default().push(position);
+            }
+            chunk.paths.push(row.path);
+            chunk.tags.push(row.tags);
+        }
+        chunk.by_path.sort_unstable();
+        chunk
+    }
+
+    fn rows(&self) -> usize {
+        self.orders.len()
+    }
+
+    /// Takes the rows of the chunk that follows.
+    fn join(&mut self, next: &Self) {
+        self.codes.extend_from_slice(&next.codes);
+        self.inv_norms.extend_from_slice(&next.inv_norms);
+        self.hashes.extend_from_slice(&next.hashes);
+        self.orders.extend_from_slice(&next.orders);
+        self.paths.extend_from_slice(&next.paths);
+        self.tags.extend_from_slice(&next.tags);
+        self.by_path.extend_from_slice(&next.by_path);
+        // Two sorted runs: a merge, for the stable sort.
+        self.by_path.sort();
+        for (term, positions) in &next.terms {
+            match self.terms.get_mut(term) {
+                Some(mine) => mine.extend_from_slice(positions),
+                None => drop(self.terms.insert(term.clone(), positions.clone())),
+            }
+        }
+    }
+}
+
+impl Tail {
+    /// Adds rows at the end, each with the hash of its path.
+    pub(crate) fn push(&mut self, rows: Vec<(u64, TailRow)>) {
+        if rows.is_empty() {
+            return;
+        }
+        let mut last = Chunk::new(self.rows, rows);
+        self.rows += last.rows() as u32;
+        while let Some(before) = self.chunks.pop_if(|before| before.rows() < 2 * last.rows()) {
+            let mut joined = Arc::unwrap_or_clone(before);
+            joined.join(&last);
+            last = joined;
+        }
+        self.chunks.push(Arc::new(last));
+    }
+
+    /// Number of rows, dead ones included.
+    pub(crate) fn rows(&self) -> u32 {
+        self.rows
+    }
+
+    /// Position of the live row of `path`.
+    pub(crate) fn find(&self, path: &str, path_hash: u64, dead: &RoaringBitmap) -> Option<u32> {
+        self.chunks.iter().rev().find_map(|chunk| {
+            let from = chunk.by_path.partition_point(|&(hash, _)| hash < path_hash);
+            chunk.by_path[from..]
+                .iter()
+                .take_while(|&&(hash, _)| hash == path_hash)
+                .map(|&(_, position)| position)
+                .find(|&p| !dead.contains(p) && *chunk.paths[(p - chunk.start) as usize] == *path)
+        })
+    }
+
+    /// Positions of the rows that carry a term.
+    pub(crate) fn postings(&self, term: &Term) -> RoaringBitmap {
+        let positions = self.chunks.iter().filter_map(|chunk| chunk.terms.get(term)).flatten();
+        // Chunks and positions both ascend.
+        RoaringBitmap::from_sorted_iter(positions.copied()).unwrap_or_default()
+    }
+
+    /// The chunk of a position below [`rows`](Self::rows), and the place there.
+    fn chunk(&self, position: u32) -> (&Chunk, usize) {
+        let next = self.chunks.partition_point(|chunk| chunk.start <= position);
+        let chunk = &self.chunks[next.saturating_sub(1)];
+        (chunk, (position - chunk.start) as usize)
+    }
+
+    pub(crate) fn path(&self, position: u32) -> &Arc<str> {
+        let (chunk, at) = self.chunk(position);
+        &chunk.paths[at]
+    }
+
+    pub(crate) fn tags(&self, position: u32) -> &Arc<TagSet> {
+        let (chunk, at) = self.chunk(position);
+        &chunk.tags[at]
+    }
+
+    pub(crate) fn hash(&self, position: u32) -> Hash {
+        let (chunk, at) = self.chunk(position);
+        chunk.hashes[at]
+    }
+}
+
+impl Rows for Tail {
+    type Error = super::error::StoreError;
+
+    fn run(&self, range: Range<u32>) -> Result<RowRun<'_>, Self::Error> {
+        let (chunk, at) = self.chunk(range.start);
+        let end = chunk.rows().min(at + range.len());
+        Ok(RowRun {
+            codes: &chunk.codes[at * chunk.dims..end * chunk.dims],
+            inv_norms: &chunk.inv_norms[at * chunk.blocks..end * chunk.blocks],
+        })
+    }
+
+    fn order(&self, position: u32) -> Result<u64, Self::Error> {
+        let (chunk, at) = self.chunk(position);
+        Ok(chunk.orders[at])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vector::{Layout, RowCode};
+
+    fn row(i: u64) -> (u64, TailRow) {
+        let layout = Layout::new(&[2]).unwrap();
+        let row = TailRow {
+            path: format!("p{i}").into(),
+            order: i,
+            tags: Arc::new(TagSet::from_terms(vec![Term::new(0, &format!("v{}", i % 3))])),
+            code: RowCode::encode(&layout, &[i as f32 + 1.0, 1.0]).unwrap(),
+            hash: [i as u8; 32],
+        };
+        (i / 2, row)
+    }
+
+    #[test]
+    fn rows_stay_findable_as_chunks_join() {
+        let (mut tail, dead) = (Tail::default(), RoaringBitmap::new());
+        let before = tail.clone();
+        for i in 0..300 {
+            tail.push(vec![row(i)]);
+        }
+        assert_eq!((tail.rows(), before.rows()), (300, 0));
+        assert!(tail.chunks.len() <= 10, "{} chunks", tail.chunks.len());
+        for i in 0..300u32 {
+            // Two paths share each hash.
+            assert_eq!(tail.find(&format!("p{i}"), u64::from(i) / 2, &dead), Some(i));
+            assert_eq!(tail.order(i).unwrap(), u64::from(i));
+            assert_eq!(**tail.path(i), *format!("p{i}"));
+        }
+        assert_eq!(tail.find("p300", 150, &dead), None);
+        assert_eq!(tail.find("p7", 3, &[7].into_iter().collect()), None);
+        let found: Vec<u32> = tail.postings(&Term::new(0, "v1")).into_iter().collect();
+        assert_eq!(found, (0..300).filter(|i| i % 3 == 1).collect::<Vec<_>>());
+        let mut at = 0;
+        while at < tail.rows() {
+            at += tail.run(at..tail.rows()).unwrap().inv_norms.len() as u32;
+        }
+        assert_eq!(at, 300);
+    }
+}
