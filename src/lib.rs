@@ -8,4 +8,4 @@ mod resample;
 
 pub use features::{EmbedError, Embedder, Embedding, Mode};
 pub use image::{Pixels, PixelsError, SizeLimits};
-pub use region::View;
+pub use region::{Region, View};
