@@ -14,7 +14,7 @@ mod vector;
 
 pub use code::{Code, Fault, RaisedBy, UnknownCode};
 pub use features::{EmbedError, Embedder, Embedding, Mode};
-pub use image::{Pixels, PixelsError};
-pub use region::View;
+pub use image::{Pixels, PixelsError, SizeLimits};
+pub use region::{Region, View};
 pub use store::{Durability, OnExisting};
 pub use tags::Tags;
