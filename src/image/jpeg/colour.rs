@@ -9,10 +9,8 @@ pub(super) enum Colours {
     Grey,
     YCbCr,
     Rgb,
-    /// Inks; `inverted` if 255 is no ink.
-    Cmyk {
-        inverted: bool,
-    },
+    /// Inverted inks: 255 is no ink.
+    Cmyk,
     /// Inverted inks, the first three as YCbCr.
     Ycck,
 }
@@ -139,10 +137,9 @@ fn convert(colours: Colours, out: &mut [u8], a: &[u8], b: &[u8], c: &[u8], d: &[
         Colours::YCbCr => {
             pixels.zip(a).zip(b).zip(c).for_each(|(((pixel, &y), &cb), &cr)| *pixel = ycbcr(y, cb, cr));
         }
-        Colours::Cmyk { inverted } => {
-            let flip = if inverted { 0 } else { 255 };
+        Colours::Cmyk => {
             for ((((pixel, &c), &m), &y), &k) in pixels.zip(a).zip(b).zip(c).zip(d) {
-                *pixel = [c, m, y].map(|ink| multiply(ink ^ flip, k ^ flip));
+                *pixel = [c, m, y].map(|ink| multiply(ink, k));
             }
         }
         Colours::Ycck => {

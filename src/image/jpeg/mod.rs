@@ -246,11 +246,10 @@ impl<'a> Decoder<'a> {
                 None if [r.id, g.id, b.id] == *b"RGB" => Colours::Rgb,
                 None => Colours::YCbCr,
             },
-            // Adobe stores inks inverted: 255 is no ink.
+            // Everyone stores inks inverted as Adobe does, and readers take it so even without its segment.
             _ => match transform {
-                Some(0) => Colours::Cmyk { inverted: true },
+                None | Some(0) => Colours::Cmyk,
                 Some(_) => Colours::Ycck,
-                None => Colours::Cmyk { inverted: false },
             },
         }
     }
