@@ -1,11 +1,15 @@
 //! Embeddable, in-process image similarity search.
 
 mod code;
+mod error;
 mod features;
+mod gallery;
 mod image;
 pub mod limits;
 mod index;
+mod instance;
 mod kernel;
+mod refusal;
 mod region;
 mod resample;
 mod store;
@@ -13,8 +17,19 @@ mod tags;
 mod vector;
 
 pub use code::{Code, Fault, RaisedBy, UnknownCode};
+pub use error::{Error, ErrorKind, Operation, Result};
 pub use features::{EmbedError, Embedder, Embedding, Mode};
+pub use gallery::{CreateInstance, Gallery, GalleryBuilder, InstanceInfo, Status};
 pub use image::{Pixels, PixelsError, SizeLimits};
+pub use instance::{
+    Add, Added, BatchOptions, Delete, Effort, Found, Hit, Instance, Page, Progress, Query, Reader, Resolver, Source, Update,
+};
 pub use region::{Region, View};
 pub use store::{Durability, OnExisting};
 pub use tags::Tags;
+
+/// What tests of programs that must survive a failing disk need.
+#[cfg(feature = "testing")]
+pub mod testing {
+    pub use crate::store::{DiskCall, FaultDisk};
+}

@@ -30,9 +30,9 @@ pub(crate) use error::StoreError;
 #[cfg(feature = "testing")]
 pub use fault::{DiskCall, FaultDisk};
 pub use log::Durability;
-pub(crate) use manifest::{About, Manifest, SwapError};
+pub(crate) use manifest::{About, Manifest};
 pub(crate) use record::Hash;
-pub(crate) use recover::{Found, OpenError, Opening, create};
+pub(crate) use recover::{CreateError, Found, OpenError, Opening, create};
 pub(crate) use snapshot::Snapshot;
 pub(crate) use writer::Options;
 
@@ -54,6 +54,7 @@ pub(crate) struct Store {
     /// Changes that wait for the writer. Whoever gets the writer next commits them all in one group.
     queue: Mutex<Vec<Waiting>>,
     abnormal: AtomicBool,
+    capacity: u64,
     _lock: Option<Box<dyn DiskLock>>,
 }
 
@@ -71,6 +72,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 impl Store {
     pub(crate) fn open(opening: Opening, options: Options) -> Result<(Self, Found), OpenError> {
+        let capacity = opening.manifest().about.capacity;
         let (opened, found) = opening.finish(options)?;
         let (snapshot, writer, lock) = match opened {
             Opened::Writer(writer) => (writer.snapshot.clone(), Some(Mutex::new(*writer)), None),
@@ -78,12 +80,25 @@ impl Store {
         };
         let snapshot = RwLock::new(snapshot);
         let (queue, abnormal) = (Mutex::default(), AtomicBool::new(false));
-        Ok((Self { snapshot, writer, queue, abnormal, _lock: lock }, found))
+        Ok((Self { snapshot, writer, queue, abnormal, capacity, _lock: lock }, found))
     }
 
     /// The newest state. Whatever returned `Ok` before is in it.
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Images the instance takes.
+    pub(crate) fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
+    /// Takes no more changes, not even the mark of a clean close: the instance is being deleted. Waits for the
+    /// change that is under way.
+    pub(crate) fn abandon(&self) {
+        if let Some(writer) = &self.writer {
+            lock(writer).stop(&StoreError::Stopped("the instance was deleted".to_owned()));
+        }
     }
 
     fn publish(&self, writer: &Writer) {

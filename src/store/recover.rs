@@ -8,7 +8,7 @@ use super::disk::{Disk, DiskLock};
 use super::error::StoreError;
 use super::frame::Uuid;
 use super::log::{self, LogWriter};
-use super::manifest::{About, Manifest, SwapError, number};
+use super::manifest::{About, Manifest, number};
 use super::segment::{self, Segment};
 use super::snapshot::{Sealed, Snapshot};
 use super::writer::{self, Options, Writer};
@@ -39,6 +39,13 @@ pub(crate) enum OpenError {
     Lock(StoreError),
     Manifest(StoreError),
     Files(StoreError),
+}
+
+/// Where making a store failed.
+#[derive(Debug)]
+pub(crate) enum CreateError {
+    Log(StoreError),
+    Manifest(StoreError),
 }
 
 /// An opened store.
@@ -172,11 +179,11 @@ pub(crate) fn create(
     about: About,
     schema: Schema,
     layout: Layout,
-) -> Result<(), SwapError> {
+) -> Result<(), CreateError> {
     let mut uuid: Uuid = [0; 16];
     let random = getrandom::fill(&mut uuid).map_err(std::io::Error::from);
-    random.map_err(|e| SwapError::Undone(StoreError::io("draw an identity for", "the instance")(e)))?;
-    let log = LogWriter::create(disk, dir, &uuid, 1, 1, Default::default()).map_err(SwapError::Undone)?;
+    random.map_err(|e| CreateError::Log(StoreError::io("draw an identity for", "the instance")(e)))?;
+    let log = LogWriter::create(disk, dir, &uuid, 1, 1, Default::default()).map_err(CreateError::Log)?;
     let manifest = Manifest {
         generation: 1,
         about,
@@ -189,5 +196,5 @@ pub(crate) fn create(
         next_order: 1,
         clean: Some(super::manifest::CleanMark { len: log.len(), crc: log.crc() }),
     };
-    manifest.write(disk, dir, &uuid)
+    manifest.write(disk, dir, &uuid).map_err(|error| CreateError::Manifest(error.into_inner()))
 }

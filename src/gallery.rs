@@ -1,0 +1,638 @@
+//! A directory of instances.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Cause, Error, Operation, Result};
+use crate::features::{Embedder, Model};
+use crate::image::SizeLimits;
+use crate::instance::{Inner, Instance, Resolver};
+use crate::limits::{LEVEL, MAX_DESCRIPTION_CHARS};
+use crate::refusal::{Refusal, check_name, shown};
+use crate::store::disk::{Disk, RealDisk};
+use crate::store::{
+    self, About, CreateError, Durability, Manifest, OpenError, Opening, Options, Store, StoreError, WRITER,
+};
+use crate::tags::Schema;
+
+/// Directories that are being made or removed begin with this, and no instance's name does.
+const MAKING: &str = "tmp-create-";
+const REMOVING: &str = "tmp-delete-";
+
+/// Rows that are kept in memory before they are sealed, unless the host sets another number.
+const TAIL_ROWS: u32 = 1 << 16;
+
+/// How long an opening waits for the last handle of the same instance to finish closing.
+const CLOSING: Duration = Duration::from_secs(30);
+
+/// Instances under one directory: create, open, describe, list, delete.
+///
+/// A cheap handle to share between threads. One process at a time has an instance open for writing; others are
+/// refused (IS.2105) or open the gallery read-only.
+#[derive(Clone)]
+pub struct Gallery {
+    core: Arc<Core>,
+}
+
+struct Core {
+    dir: PathBuf,
+    disk: Arc<dyn Disk>,
+    models: HashMap<String, Model>,
+    resolver: Option<Arc<dyn Resolver>>,
+    limits: SizeLimits,
+    options: Options,
+    read_only: bool,
+    entries: Mutex<HashMap<String, Entry>>,
+    changed: Condvar,
+}
+
+/// What this process does with an instance right now.
+enum Entry {
+    Open(Weak<Inner>),
+    Creating(InstanceInfo),
+    Deleting(InstanceInfo),
+}
+
+/// How a gallery is opened; see [`Gallery::builder`].
+pub struct GalleryBuilder {
+    dir: PathBuf,
+    disk: Arc<dyn Disk>,
+    models: Vec<Arc<dyn Embedder>>,
+    resolver: Option<Arc<dyn Resolver>>,
+    limits: SizeLimits,
+    options: Options,
+    read_only: bool,
+}
+
+impl GalleryBuilder {
+    /// Registers a model of the host under its name. The built-in ones are always there; one of the same name
+    /// replaces it.
+    #[must_use]
+    pub fn model(mut self, model: impl Embedder + 'static) -> Self {
+        self.models.push(Arc::new(model));
+        self
+    }
+
+    /// Installs what gives pictures for paths; without it an add without a picture gives IS.2000.
+    #[must_use]
+    pub fn resolver(mut self, resolver: impl Resolver + 'static) -> Self {
+        self.resolver = Some(Arc::new(resolver));
+        self
+    }
+
+    /// Other limits for pictures than the service's.
+    #[must_use]
+    pub fn size_limits(mut self, limits: SizeLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// What `Ok` from a change means; [`Durability::Sync`] unless it is set.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.options.durability = durability;
+        self
+    }
+
+    /// Rows an instance keeps in memory before it seals them into a segment; 65,536 unless it is set.
+    #[must_use]
+    pub fn tail_rows(mut self, rows: u32) -> Self {
+        self.options.tail_rows = rows.max(1);
+        self
+    }
+
+    /// Opens instances without their lock, beside a writer in another process: changes give IS.2105, and what
+    /// is read is the state at the opening.
+    #[must_use]
+    pub fn read_only(mut self) -> Self {
+        self.read_only = true;
+        self
+    }
+
+    /// Puts a disk under the gallery that fails on demand.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn fault_disk(mut self, disk: store::FaultDisk) -> Self {
+        self.disk = Arc::new(disk);
+        self
+    }
+
+    /// Opens the gallery; its directory is made if need be.
+    ///
+    /// # Errors
+    /// IS.2014 when the directory cannot be made; IS.3004 for a model whose declarations do not hold together.
+    pub fn open(self) -> Result<Gallery> {
+        let operation = Operation::OpenGallery;
+        let mut models = HashMap::new();
+        for embedder in self.models {
+            let model = Model::new(embedder).map_err(|e| Error::new(operation, e))?;
+            models.insert(model.name().to_owned(), model);
+        }
+        if !self.read_only {
+            let made = self.disk.create_dirs(&self.dir);
+            made.map_err(|e| Error::new(operation, Cause::Directory(dir_error("create", &self.dir)(e))))?;
+        }
+        let gallery = Gallery {
+            core: Arc::new(Core {
+                dir: self.dir,
+                disk: self.disk,
+                models,
+                resolver: self.resolver,
+                limits: self.limits,
+                options: self.options,
+                read_only: self.read_only,
+                entries: Mutex::default(),
+                changed: Condvar::new(),
+            }),
+        };
+        gallery.core.remove_leftovers();
+        Ok(gallery)
+    }
+}
+
+impl std::fmt::Debug for GalleryBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "GalleryBuilder({:?})", self.dir)
+    }
+}
+
+/// A request to create an instance.
+///
+/// ```
+/// use lookalike::CreateInstance;
+/// let create = CreateInstance::new("shoes", "common-search").description("Autumn").tags(["color", "brand"]);
+/// assert_eq!(create.level, 30_000_000);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct CreateInstance {
+    /// 1 to 16 characters: a letter a-z, then a-z, 0-9, `-`, `_`.
+    pub name: String,
+    /// `common-search`, or a model that the host registered.
+    pub model: String,
+    /// Up to 512 characters.
+    pub description: String,
+    /// The service's scale: 30,000,000, and nothing else.
+    pub level: u64,
+    /// Tag keys: up to 10, not empty, without Latin capitals, none twice.
+    pub tags: Vec<String>,
+    /// Images the instance takes, if fewer than `level`.
+    pub capacity: Option<u64>,
+}
+
+impl CreateInstance {
+    /// An instance without description and tags.
+    pub fn new(name: impl Into<String>, model: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            model: model.into(),
+            description: String::new(),
+            level: LEVEL,
+            tags: Vec::new(),
+            capacity: None,
+        }
+    }
+
+    /// Sets the description.
+    #[must_use]
+    pub fn description(mut self, description: impl Into<String>) -> Self {
+        self.description = description.into();
+        self
+    }
+
+    /// Sets the service's scale.
+    #[must_use]
+    pub fn level(mut self, level: u64) -> Self {
+        self.level = level;
+        self
+    }
+
+    /// Sets the tag keys.
+    #[must_use]
+    pub fn tags<S: Into<String>>(mut self, keys: impl IntoIterator<Item = S>) -> Self {
+        self.tags = keys.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Takes fewer images than the level allows.
+    #[must_use]
+    pub fn capacity(mut self, images: u64) -> Self {
+        self.capacity = Some(images);
+        self
+    }
+}
+
+/// What state an instance is in, in the service's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[non_exhaustive]
+pub enum Status {
+    /// Open for everything.
+    Normal,
+    /// Being created by this process.
+    Creation,
+    /// Being deleted by this process.
+    Deleting,
+    /// Files are damaged, or writing stopped: reopen it, and see what its error says.
+    Abnormal,
+}
+
+/// An instance as the service describes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct InstanceInfo {
+    /// Its name.
+    pub instance_name: String,
+    /// Its model.
+    pub domain: String,
+    /// Its description.
+    pub desc: String,
+    /// When it was created, in milliseconds since 1970-01-01 UTC.
+    pub register_date: i64,
+    /// When it ends; -1, for it never does.
+    pub expired_date: i64,
+    /// Its scale.
+    pub level: u64,
+    /// Its tag keys.
+    pub tags: Vec<String>,
+    /// Its state.
+    pub status: Status,
+}
+
+impl InstanceInfo {
+    fn new(about: &About, schema: &Schema, status: Status) -> Self {
+        Self {
+            instance_name: about.name.clone(),
+            domain: about.model.clone(),
+            desc: about.description.clone(),
+            register_date: i64::try_from(about.registered_ms).unwrap_or(i64::MAX),
+            expired_date: -1,
+            level: about.level,
+            tags: schema.keys().to_vec(),
+            status,
+        }
+    }
+
+    /// An instance of which only the name can be read.
+    fn unreadable(name: String) -> Self {
+        let (domain, desc) = (String::new(), String::new());
+        let (register_date, status) = (0, Status::Abnormal);
+        Self { instance_name: name, domain, desc, register_date, expired_date: -1, level: LEVEL, tags: vec![], status }
+    }
+}
+
+impl Gallery {
+    /// Opens the gallery of a directory, with every option at its default.
+    ///
+    /// # Errors
+    /// As [`GalleryBuilder::open`].
+    pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
+        Self::builder(dir).open()
+    }
+
+    /// Opens the gallery of a directory, with options.
+    pub fn builder(dir: impl AsRef<Path>) -> GalleryBuilder {
+        GalleryBuilder {
+            dir: dir.as_ref().to_owned(),
+            disk: Arc::new(RealDisk),
+            models: crate::features::built_in(),
+            resolver: None,
+            limits: SizeLimits::default(),
+            options: Options { durability: Durability::Sync, tail_rows: TAIL_ROWS },
+            read_only: false,
+        }
+    }
+
+    /// Creates an instance, durably. Checked in this order: name, model, description, level, tags, existence.
+    ///
+    /// # Errors
+    /// IS.0001 without name or model; IS.0007 for the name; IS.3014, IS.0015, IS.3004 for the model; IS.3036,
+    /// IS.3035, IS.3024, IS.3026; IS.3000 when the name is taken; IS.3032 while it is being deleted; IS.2014,
+    /// IS.3001, IS.3028 when it cannot be saved; IS.2105 in a read-only gallery.
+    pub fn create(&self, create: &CreateInstance) -> Result<InstanceInfo> {
+        self.core.create(create).map_err(|cause| Error::new(Operation::Create, cause))
+    }
+
+    /// Opens an instance; a second call gives another handle of the same.
+    ///
+    /// # Errors
+    /// IS.0001, IS.0007 for the name; IS.3005 when there is none; IS.0014, IS.3032 while it is being created or
+    /// deleted; IS.2105 when another process has it open; IS.3011, IS.3008, IS.2109 when its files cannot be
+    /// read; IS.3029, IS.3004, IS.0015 for the model.
+    pub fn instance(&self, name: &str) -> Result<Instance> {
+        self.core.instance(name).map_err(|cause| Error::new(Operation::Open, cause))
+    }
+
+    /// Describes an instance, open or not.
+    ///
+    /// # Errors
+    /// IS.0001, IS.0007 for the name; IS.3005 when there is none; IS.3013 when it cannot be read.
+    pub fn describe(&self, name: &str) -> Result<InstanceInfo> {
+        self.core.describe(name).map_err(|cause| Error::new(Operation::Describe, cause))
+    }
+
+    /// Describes every instance, by name. One that cannot be read is listed as [`Status::Abnormal`].
+    ///
+    /// # Errors
+    /// IS.0009 when the directory cannot be read.
+    pub fn list(&self) -> Result<Vec<InstanceInfo>> {
+        let operation = Operation::List;
+        let names = self.core.disk.list(&self.core.dir);
+        let mut names = names.map_err(|e| Error::new(operation, dir_error("list", &self.core.dir)(e)))?;
+        names.retain(|name| check_name(name).is_ok());
+        names.sort_unstable();
+        let describe = |name: String| self.core.describe(&name).unwrap_or_else(|_| InstanceInfo::unreadable(name));
+        Ok(names.into_iter().map(describe).collect())
+    }
+
+    /// Deletes an instance and its files. Open handles are refused from here on (IS.2019).
+    ///
+    /// # Errors
+    /// IS.0001, IS.0007 for the name; IS.3005 when there is none; IS.3030 while it is being created, IS.3032
+    /// while it is being deleted; IS.2105 when another process has it open; IS.3003 when its files could not be
+    /// removed: if it is not listed any more, what is left goes at the next opening of the gallery.
+    pub fn delete(&self, name: &str) -> Result<()> {
+        self.core.delete(name).map_err(|cause| Error::new(Operation::DeleteInstance, cause))
+    }
+}
+
+impl std::fmt::Debug for Gallery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Gallery({:?})", self.core.dir)
+    }
+}
+
+fn dir_error(action: &'static str, dir: &Path) -> impl FnOnce(std::io::Error) -> StoreError {
+    let file = dir.display().to_string();
+    move |source| StoreError::Io { action, file, source }
+}
+
+impl Core {
+    fn entries(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn exists(&self, name: &str) -> Result<bool, StoreError> {
+        let names = self.disk.list(&self.dir).map_err(dir_error("list", &self.dir))?;
+        Ok(names.iter().any(|n| n == name))
+    }
+
+    /// Finishes what a crash interrupted: instances half made or half removed.
+    fn remove_leftovers(&self) {
+        let names = if self.read_only { Ok(Vec::new()) } else { self.disk.list(&self.dir) };
+        for name in names.unwrap_or_default() {
+            if name.starts_with(MAKING) || name.starts_with(REMOVING) {
+                let dir = self.dir.join(name);
+                // Another process at work on it holds its lock.
+                if let Ok(Some(_lock)) = self.disk.lock(&dir.join(WRITER), true) {
+                    let _ = remove_tree(&*self.disk, &dir);
+                }
+            }
+        }
+    }
+
+    fn create(&self, create: &CreateInstance) -> Result<InstanceInfo, Cause> {
+        if self.read_only {
+            return Err(StoreError::ReadOnly.into());
+        }
+        let (model, schema) = self.check_create(create)?;
+        let name = &create.name;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let about = About {
+            name: name.clone(),
+            model: model.name().to_owned(),
+            model_version: model.version(),
+            description: create.description.clone(),
+            level: create.level,
+            capacity: create.capacity.unwrap_or(create.level),
+            registered_ms: u64::try_from(now).unwrap_or(u64::MAX),
+        };
+        let info = InstanceInfo::new(&about, &schema, Status::Creation);
+        {
+            let mut entries = self.entries();
+            match entries.get(name) {
+                Some(Entry::Deleting(_)) => return Err(Refusal::BeingDeleted(name.clone()).into()),
+                Some(_) => return Err(Refusal::InstanceExists(name.clone()).into()),
+                None if self.exists(name)? => return Err(Refusal::InstanceExists(name.clone()).into()),
+                None => entries.insert(name.clone(), Entry::Creating(info.clone())),
+            };
+        }
+        let _entry = EntryGuard { core: self, name };
+        model.ready()?;
+        self.make(about, schema, model)?;
+        Ok(InstanceInfo { status: Status::Normal, ..info })
+    }
+
+    fn check_create(&self, create: &CreateInstance) -> Result<(&Model, Schema), Cause> {
+        check_name(&create.name)?;
+        if create.model.is_empty() {
+            return Err(Refusal::ModelMissing.into());
+        }
+        let model = self.models.get(&create.model);
+        let model = model.ok_or_else(|| Refusal::ModelUnknown(shown(&create.model)))?;
+        let chars = create.description.chars().count();
+        if chars > MAX_DESCRIPTION_CHARS {
+            return Err(Refusal::DescriptionTooLong(chars).into());
+        }
+        if create.level != LEVEL {
+            return Err(Refusal::LevelInvalid(create.level).into());
+        }
+        if let Some(capacity) = create.capacity.filter(|capacity| !(1..=LEVEL).contains(capacity)) {
+            return Err(Refusal::CapacityInvalid(capacity).into());
+        }
+        Ok((model, Schema::default().with_keys(&create.tags)?))
+    }
+
+    /// Makes the files of an instance under another name, whole and synced, then gives them theirs.
+    fn make(&self, about: About, schema: Schema, model: &Model) -> Result<(), Cause> {
+        let (tmp, dir) = (self.dir.join(format!("{MAKING}{}", about.name)), self.dir.join(&about.name));
+        let name = about.name.clone();
+        let made = (|| {
+            self.disk.create_dirs(&tmp).map_err(|e| Cause::Directory(dir_error("create", &tmp)(e)))?;
+            let lock = self.disk.lock(&tmp.join(WRITER), true).map_err(dir_error("lock", &tmp))?;
+            let _lock = lock.ok_or_else(|| Refusal::InstanceExists(name.clone()))?;
+            store::create(&*self.disk, &tmp, about, schema, model.layout().clone()).map_err(|e| match e {
+                CreateError::Log(error) => Cause::from(error),
+                CreateError::Manifest(error) => Cause::Manifest(error),
+            })?;
+            self.disk.rename(&tmp, &dir).map_err(|error| match error.kind() {
+                std::io::ErrorKind::DirectoryNotEmpty | std::io::ErrorKind::AlreadyExists => {
+                    Cause::from(Refusal::InstanceExists(name.clone()))
+                }
+                _ => dir_error("rename", &tmp)(error).into(),
+            })?;
+            Ok(self.disk.sync_dir(&self.dir).map_err(dir_error("sync", &self.dir))?)
+        })();
+        if made.is_err() {
+            let _ = remove_tree(&*self.disk, &tmp);
+        }
+        made
+    }
+
+    fn instance(self: &Arc<Self>, name: &str) -> Result<Instance, Cause> {
+        check_name(name)?;
+        let mut entries = self.entries();
+        loop {
+            match entries.get(name) {
+                Some(Entry::Creating(_)) => return Err(Refusal::NotYetNormal(name.to_owned()).into()),
+                Some(Entry::Deleting(_)) => return Err(Refusal::BeingDeleted(name.to_owned()).into()),
+                Some(Entry::Open(inner)) => match inner.upgrade() {
+                    // A closed instance opens anew: its old handles stay closed.
+                    Some(inner) if inner.store().is_some() => return Ok(Instance::new(inner)),
+                    Some(_) => break,
+                    // Its last handle is closing it at this moment.
+                    None => {
+                        let (guard, wait) =
+                            self.changed.wait_timeout(entries, CLOSING).unwrap_or_else(PoisonError::into_inner);
+                        entries = guard;
+                        if wait.timed_out() {
+                            return Err(Cause::OpenLock(StoreError::Locked));
+                        }
+                    }
+                },
+                None => break,
+            }
+        }
+        if !self.exists(name)? {
+            return Err(Refusal::InstanceUnknown(name.to_owned()).into());
+        }
+        let inner = Arc::new(self.open(name)?);
+        entries.insert(name.to_owned(), Entry::Open(Arc::downgrade(&inner)));
+        Ok(Instance::new(inner))
+    }
+
+    fn open(self: &Arc<Self>, name: &str) -> Result<Inner, Cause> {
+        let opening = Opening::begin(self.disk.clone(), &self.dir.join(name), !self.read_only);
+        let opening = opening.map_err(open_cause)?;
+        let model = self.model_of(opening.manifest())?;
+        model.ready()?;
+        let (store, _found) = Store::open(opening, self.options).map_err(open_cause)?;
+        let (core, key) = (Arc::downgrade(self), name.to_owned());
+        let on_close = move || {
+            if let Some(core) = core.upgrade() {
+                let mut entries = core.entries();
+                if matches!(entries.get(&key), Some(Entry::Open(inner)) if inner.strong_count() == 0) {
+                    entries.remove(&key);
+                }
+                core.changed.notify_all();
+            }
+        };
+        Ok(Inner::new(name.to_owned(), model, self.resolver.clone(), self.limits, store, Box::new(on_close)))
+    }
+
+    fn model_of(&self, manifest: &Manifest) -> Result<Model, Refusal> {
+        let (name, version) = (&manifest.about.model, manifest.about.model_version);
+        let model = self.models.get(name);
+        let model = model.ok_or_else(|| Refusal::ModelNotRegistered { name: name.clone(), version })?;
+        if model.version() != version || *model.layout() != manifest.layout {
+            let (stored, registered) = (version, model.version());
+            return Err(Refusal::ModelDiffers { name: name.clone(), stored, registered });
+        }
+        Ok(model.clone())
+    }
+
+    fn describe(&self, name: &str) -> Result<InstanceInfo, Cause> {
+        check_name(name)?;
+        let mut status = Status::Normal;
+        match self.entries().get(name) {
+            Some(Entry::Creating(info) | Entry::Deleting(info)) => return Ok(info.clone()),
+            Some(Entry::Open(inner)) => {
+                let store = inner.upgrade().and_then(|inner| inner.store());
+                if store.is_some_and(|store| store.is_abnormal()) {
+                    status = Status::Abnormal;
+                }
+            }
+            None => {}
+        }
+        if !self.exists(name)? {
+            return Err(Refusal::InstanceUnknown(name.to_owned()).into());
+        }
+        let (_, manifest) = Manifest::read(&*self.disk, &self.dir.join(name)).map_err(Cause::OpenManifest)?;
+        Ok(InstanceInfo::new(&manifest.about, &manifest.schema, status))
+    }
+
+    fn delete(&self, name: &str) -> Result<(), Cause> {
+        if self.read_only {
+            return Err(StoreError::ReadOnly.into());
+        }
+        check_name(name)?;
+        // What is damaged can be deleted all the same.
+        let info = match self.describe(name) {
+            Err(Cause::OpenManifest(_)) => InstanceInfo::unreadable(name.to_owned()),
+            described => described?,
+        };
+        let open = {
+            let mut entries = self.entries();
+            let open = match entries.get(name) {
+                Some(Entry::Creating(_)) => return Err(Refusal::BeingCreated(name.to_owned()).into()),
+                Some(Entry::Deleting(_)) => return Err(Refusal::BeingDeleted(name.to_owned()).into()),
+                Some(Entry::Open(inner)) => inner.upgrade(),
+                None => None,
+            };
+            entries.insert(name.to_owned(), Entry::Deleting(InstanceInfo { status: Status::Deleting, ..info }));
+            open
+        };
+        let _entry = EntryGuard { core: self, name };
+        let store = open.and_then(|inner| inner.take_store());
+        let dir = self.dir.join(name);
+        let _lock = match &store {
+            Some(store) => {
+                store.abandon();
+                None
+            }
+            None => {
+                let lock = self.disk.lock(&dir.join(WRITER), true).map_err(dir_error("lock", &dir))?;
+                Some(lock.ok_or(Cause::OpenLock(StoreError::Locked))?)
+            }
+        };
+        // From the rename on the instance is gone; a crash leaves only what the next opening removes.
+        let gone = self.dir.join(format!("{REMOVING}{name}-{}", unique()));
+        self.disk.rename(&dir, &gone).map_err(dir_error("rename", &dir))?;
+        self.disk.sync_dir(&self.dir).map_err(dir_error("sync", &self.dir))?;
+        Ok(remove_tree(&*self.disk, &gone).map_err(dir_error("remove the files of", &dir))?)
+    }
+}
+
+/// Takes an entry away when the work on it ends, however it ends.
+struct EntryGuard<'a> {
+    core: &'a Core,
+    name: &'a str,
+}
+
+impl Drop for EntryGuard<'_> {
+    fn drop(&mut self) {
+        self.core.entries().remove(self.name);
+        self.core.changed.notify_all();
+    }
+}
+
+fn open_cause(error: OpenError) -> Cause {
+    match error {
+        OpenError::Lock(error) => Cause::OpenLock(error),
+        OpenError::Manifest(error) => Cause::OpenManifest(error),
+        OpenError::Files(error) => Cause::OpenFiles(error),
+    }
+}
+
+/// A number that no other removal of this machine uses.
+fn unique() -> u64 {
+    let mut bytes = [0; 8];
+    // Without randomness the time has to do: the name only has to differ from what an older crash left.
+    if getrandom::fill(&mut bytes).is_err() {
+        bytes = (SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64).to_le_bytes();
+    }
+    u64::from_le_bytes(bytes)
+}
+
+/// Removes a directory and the files in it; instances hold no directories.
+fn remove_tree(disk: &dyn Disk, dir: &Path) -> std::io::Result<()> {
+    for name in disk.list(dir)? {
+        disk.remove_file(&dir.join(name))?;
+    }
+    disk.remove_dir(dir)
+}

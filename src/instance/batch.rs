@@ -1,0 +1,140 @@
+//! Many adds at once: pictures in parallel, commits in groups.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use rayon::ThreadPool;
+use rayon::prelude::*;
+
+use super::write::{Prepared, added};
+use super::{Add, Added, Instance};
+use crate::error::{Error, Operation, Result};
+use crate::refusal::Refusal;
+use crate::store::{Op, Store};
+
+/// Adds between two commits: enough that a sync is cheap beside them, few enough that a crash costs little work.
+const GROUP: usize = 512;
+
+/// How far a batch is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// Adds that were worked on, refused ones included. They are durable once the batch returns, and in groups
+    /// before.
+    pub done: usize,
+    /// Adds of the batch.
+    pub total: usize,
+}
+
+/// How a batch is run.
+#[derive(Clone, Copy, Default)]
+pub struct BatchOptions<'a> {
+    progress: Option<&'a (dyn Fn(Progress) + Sync)>,
+    cancel: Option<&'a AtomicBool>,
+    pool: Option<&'a ThreadPool>,
+}
+
+impl<'a> BatchOptions<'a> {
+    /// No progress, no cancelling, the pool of the calling thread or rayon's global one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Called after each picture, from the threads that work on them.
+    #[must_use]
+    pub fn progress(mut self, progress: &'a (dyn Fn(Progress) + Sync)) -> Self {
+        self.progress = Some(progress);
+        self
+    }
+
+    /// Once it is true, adds that were not begun are refused with IS.0012; those that were are finished.
+    #[must_use]
+    pub fn cancel(mut self, cancel: &'a AtomicBool) -> Self {
+        self.cancel = Some(cancel);
+        self
+    }
+
+    /// Works in a pool of the host.
+    #[must_use]
+    pub fn pool(mut self, pool: &'a ThreadPool) -> Self {
+        self.pool = Some(pool);
+        self
+    }
+}
+
+impl std::fmt::Debug for BatchOptions<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BatchOptions").field("pool", &self.pool.is_some()).finish_non_exhaustive()
+    }
+}
+
+/// Stops a batch whose callback panicked.
+#[derive(Default)]
+struct Broken(AtomicBool);
+
+impl Instance {
+    /// Adds many images: one result each, in order. One that is refused leaves the others.
+    ///
+    /// Pictures are decoded and embedded in parallel; every some hundred of them are committed in one group. Each
+    /// `Ok` is durable when the batch returns. Of the same path twice the later wins.
+    ///
+    /// # Errors
+    /// Each result is that of [`add`](Self::add); IS.0012 for adds that were cancelled, IS.0009 for those after a
+    /// progress callback that panicked.
+    pub fn add_batch(&self, adds: &[Add<'_>], options: &BatchOptions<'_>) -> Vec<Result<Added>> {
+        match options.pool {
+            Some(pool) => pool.install(|| self.add_groups(adds, options)),
+            None => self.add_groups(adds, options),
+        }
+    }
+
+    fn add_groups(&self, adds: &[Add<'_>], options: &BatchOptions<'_>) -> Vec<Result<Added>> {
+        let (done, broken) = (AtomicUsize::new(0), Broken::default());
+        let one = |store: &Store, add: &Add<'_>| {
+            if broken.0.load(Ordering::Relaxed) {
+                return Err(Error::new(Operation::Add, Refusal::CallbackPanicked));
+            }
+            if options.cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed)) {
+                return Err(Error::new(Operation::Add, Refusal::Cancelled));
+            }
+            let prepared = self.prepare(store, add).map_err(|cause| self.failed(store, Operation::Add, cause));
+            if let Some(progress) = options.progress {
+                let now = Progress { done: done.fetch_add(1, Ordering::Relaxed) + 1, total: adds.len() };
+                if catch_unwind(AssertUnwindSafe(|| progress(now))).is_err() {
+                    broken.0.store(true, Ordering::Relaxed);
+                }
+            }
+            prepared
+        };
+        let mut results = Vec::with_capacity(adds.len());
+        for group in adds.chunks(GROUP) {
+            match self.store(Operation::Add) {
+                Ok(store) => {
+                    let prepared = group.par_iter().map(|add| one(&store, add)).collect();
+                    self.commit_group(&store, prepared, &mut results);
+                }
+                Err(_) => results.extend(group.iter().map(|_| self.store(Operation::Add).map(|_| Added::Kept))),
+            }
+        }
+        results
+    }
+
+    fn commit_group(&self, store: &Store, prepared: Vec<Result<Prepared>>, results: &mut Vec<Result<Added>>) {
+        let mut ops: Vec<Op> = Vec::with_capacity(prepared.len());
+        let waiting: Vec<Option<Result<Added>>> = prepared
+            .into_iter()
+            .map(|prepared| match prepared {
+                Ok(Prepared::Op(op)) => {
+                    ops.push(op);
+                    None
+                }
+                Ok(Prepared::Kept) => Some(Ok(Added::Kept)),
+                Err(error) => Some(Err(error)),
+            })
+            .collect();
+        let mut committed = store.commit(ops).into_iter();
+        results.extend(waiting.into_iter().map(|known| {
+            known.unwrap_or_else(|| self.outcome(store, Operation::Add, committed.next()).map(added))
+        }));
+    }
+}

@@ -1,0 +1,291 @@
+//! Instances: images under paths, with tags, and searches over them.
+
+mod batch;
+mod reply;
+mod request;
+mod search;
+mod write;
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+pub use batch::{BatchOptions, Progress};
+pub use reply::{Added, Found, Hit, Page};
+pub use request::{Add, Delete, Effort, Query, Source, Update};
+pub use search::Reader;
+
+use crate::error::{Cause, Error, Operation, Result};
+use crate::features::{EmbedFault, Mode, Model};
+use crate::image::{self, SizeLimits};
+use crate::refusal::{BoxError, Refusal, check_path, shown};
+use crate::region::{Region, View};
+use crate::store::{Hash, Snapshot, Store, StoreError};
+use crate::vector::{RowCode, VectorError};
+
+/// Gives the bytes of a picture for a path: what the service does when it downloads from its object store.
+///
+/// Closures are resolvers. The library calls one from any of its threads, and catches its panics.
+pub trait Resolver: Send + Sync {
+    /// The bytes of a JPEG, PNG or BMP file.
+    ///
+    /// # Errors
+    /// Whatever stands in the way; the caller of the library gets IS.2000 with it as the source.
+    fn resolve(&self, path: &str) -> Result<Vec<u8>, BoxError>;
+}
+
+impl<F> Resolver for F
+where
+    F: Fn(&str) -> Result<Vec<u8>, BoxError> + Send + Sync,
+{
+    fn resolve(&self, path: &str) -> Result<Vec<u8>, BoxError> {
+        self(path)
+    }
+}
+
+/// An open instance: a cheap handle, to be cloned into as many threads as there are.
+///
+/// Searches go on while images are added and each sees one consistent state; what a change that returned `Ok`
+/// made is seen by every later search. The instance closes, and lets go of its lock, when the last handle drops.
+#[derive(Clone)]
+pub struct Instance {
+    inner: Arc<Inner>,
+}
+
+/// What the handles of one instance share.
+pub(crate) struct Inner {
+    name: String,
+    model: Model,
+    resolver: Option<Arc<dyn Resolver>>,
+    limits: SizeLimits,
+    /// None once the instance was closed or deleted.
+    store: RwLock<Option<Arc<Store>>>,
+    /// Told when the store is closed.
+    on_close: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        drop(self.store.get_mut().unwrap_or_else(PoisonError::into_inner).take());
+        (self.on_close)();
+    }
+}
+
+impl Inner {
+    pub(crate) fn new(
+        name: String,
+        model: Model,
+        resolver: Option<Arc<dyn Resolver>>,
+        limits: SizeLimits,
+        store: Store,
+        on_close: Box<dyn Fn() + Send + Sync>,
+    ) -> Self {
+        Self { name, model, resolver, limits, store: RwLock::new(Some(Arc::new(store))), on_close }
+    }
+
+    pub(crate) fn store(&self) -> Option<Arc<Store>> {
+        self.store.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Ends the instance for every handle.
+    pub(crate) fn take_store(&self) -> Option<Arc<Store>> {
+        self.store.write().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Instance {
+    pub(crate) fn new(inner: Arc<Inner>) -> Self {
+        Self { inner }
+    }
+
+    /// The instance's name.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    fn store(&self, operation: Operation) -> Result<Arc<Store>> {
+        self.inner.store().ok_or_else(|| Error::new(operation, Refusal::InstanceGone(self.inner.name.clone())))
+    }
+
+    /// The error for a fault of the store. Damage is noted: an instance with damaged files takes no changes.
+    fn failed(&self, store: &Store, operation: Operation, cause: impl Into<Cause>) -> Error {
+        let cause = cause.into();
+        if cause.is_damage() {
+            store.set_abnormal();
+        }
+        let error = Error::new(operation, cause);
+        if self.inner.store().is_none() {
+            return Error::new(operation, Refusal::InstanceGone(self.inner.name.clone()));
+        }
+        error
+    }
+
+    /// Whether an image of that path is there.
+    ///
+    /// # Errors
+    /// IS.2012 and IS.0016 for a path that cannot be one, IS.2019, IS.2103.
+    pub fn check(&self, path: &str) -> Result<bool> {
+        self.reader_for(Operation::Check)?.check(path)
+    }
+
+    /// Searches; see [`Query`].
+    ///
+    /// # Errors
+    /// IS.1010 for the limit; IS.1002, IS.1003, IS.1004 for tags; IS.2013, IS.2015, IS.0001 when nothing is
+    /// asked; IS.2000 when no picture can be had; IS.2001, IS.2002, IS.2106, IS.2107 for the picture; IS.1008 for
+    /// a box, a vector or a `min_sim`; IS.2108, IS.2006, IS.2102, IS.2019.
+    pub fn search(&self, query: &Query<'_>) -> Result<Page> {
+        self.reader_for(Operation::Search)?.search(query)
+    }
+
+    /// One state of the instance, for several searches that must agree: the pages of one query never overlap or
+    /// skip within it, whatever is added or deleted meanwhile.
+    ///
+    /// # Errors
+    /// IS.2019.
+    pub fn reader(&self) -> Result<Reader> {
+        self.reader_for(Operation::Search)
+    }
+
+    fn reader_for(&self, operation: Operation) -> Result<Reader> {
+        let store = self.store(operation)?;
+        let snapshot = store.snapshot();
+        Ok(Reader { instance: self.clone(), store, snapshot })
+    }
+
+    /// The stored vector of an image: its blocks one after another, each of unit norm, as they were kept in 8
+    /// bits a value.
+    ///
+    /// # Errors
+    /// IS.2012, IS.0016, IS.2006 when the image is not there or its row is damaged, IS.2019.
+    pub fn vector(&self, path: &str) -> Result<Vec<f32>> {
+        self.reader_for(Operation::Vector)?.vector(path)
+    }
+
+    /// The stored vector of an image, of unit norm, with its blocks weighed for `mode`: the dot product of two of
+    /// these is the raw score that `sim` is calibrated from.
+    ///
+    /// # Errors
+    /// As [`vector`](Self::vector).
+    pub fn weighted_vector(&self, path: &str, mode: Mode) -> Result<Vec<f32>> {
+        let mut values = self.vector(path)?;
+        let weights = self.inner.model.weights(mode);
+        let total: f32 = weights.iter().sum();
+        for (range, weight) in self.inner.model.layout().ranges().zip(weights) {
+            values[range].iter_mut().for_each(|v| *v *= (weight / total).sqrt());
+        }
+        Ok(values)
+    }
+
+    /// Number of images.
+    ///
+    /// # Errors
+    /// IS.2019.
+    pub fn len(&self) -> Result<u64> {
+        Ok(self.store(Operation::Search)?.snapshot().live())
+    }
+
+    /// Whether there is no image.
+    ///
+    /// # Errors
+    /// IS.2019.
+    pub fn is_empty(&self) -> Result<bool> {
+        self.len().map(|count| count == 0)
+    }
+
+    /// The tag keys, in the order they were added.
+    ///
+    /// # Errors
+    /// IS.2019.
+    pub fn tag_keys(&self) -> Result<Vec<String>> {
+        Ok(self.store(Operation::ChangeTagKeys)?.snapshot().schema.keys().to_vec())
+    }
+
+    /// Adds tag keys, durably; there are at most ten in all.
+    ///
+    /// # Errors
+    /// IS.3024 for too many, IS.3026 for an empty, repeated or overlong one or one with a Latin capital,
+    /// IS.3001 when they cannot be saved, IS.0014, IS.2019, IS.2105.
+    pub fn add_tag_keys<S: AsRef<str>>(&self, keys: &[S]) -> Result<()> {
+        let operation = Operation::ChangeTagKeys;
+        let store = self.store(operation)?;
+        let changed = store.change_schema(|schema| schema.with_keys(keys).map_err(Cause::from));
+        changed.map_err(|cause| self.failed(&store, operation, cause))
+    }
+
+    /// Tag keys cannot be removed; the service refuses it, and so does the library.
+    ///
+    /// # Errors
+    /// IS.3025, always.
+    pub fn remove_tag_key(&self, _key: &str) -> Result<()> {
+        Err(Error::new(Operation::ChangeTagKeys, Refusal::TagNotDeletable))
+    }
+
+    /// Seals what is in memory and merges everything into one segment without deleted images. Searches and
+    /// readers go on; changes wait.
+    ///
+    /// # Errors
+    /// IS.2005 when the files cannot be written, IS.0014, IS.2019, IS.2105.
+    pub fn optimize(&self) -> Result<()> {
+        let store = self.store(Operation::Optimize)?;
+        store.optimize().map_err(|e| self.failed(&store, Operation::Optimize, e))
+    }
+
+    /// Reads and checks every byte of every sealed file.
+    ///
+    /// # Errors
+    /// IS.0009 naming the file and the place of the first damage, IS.2019.
+    pub fn verify(&self) -> Result<()> {
+        let store = self.store(Operation::Verify)?;
+        store.verify().map_err(|e| self.failed(&store, Operation::Verify, e))
+    }
+
+    /// Closes the instance for every handle: image operations on it give IS.2019 from here on. Work under way
+    /// is finished first, and the lock is let go with the last of it.
+    pub fn close(&self) {
+        drop(self.inner.take_store());
+    }
+
+    /// The bytes of a picture that was not handed over.
+    fn resolve(&self, path: &str) -> Result<Vec<u8>, Refusal> {
+        let resolver = self.inner.resolver.as_ref().ok_or_else(|| Refusal::NoResolver(shown(path)))?;
+        let resolved = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| resolver.resolve(path)));
+        let resolved = resolved.unwrap_or_else(|_| Err("the resolver panicked".into()));
+        resolved.map_err(|source| Refusal::ResolverFailed { path: shown(path), source })
+    }
+
+    /// The row of a picture or of a part of it.
+    fn embed(&self, source: &Source<'_>, path: &str, region: Option<&Region>) -> Result<(RowCode, Hash), Cause> {
+        let limits = &self.inner.limits;
+        let decoded;
+        let pixels = match source {
+            Source::Vector(values) => {
+                if region.is_some() {
+                    return Err(Refusal::BoxWithoutPicture.into());
+                }
+                return Ok((RowCode::encode(self.inner.model.layout(), values)?, Hash::default()));
+            }
+            Source::Pixels(pixels) => {
+                image::check_sides(pixels.width(), pixels.height(), limits)?;
+                pixels.as_ref()
+            }
+            Source::Bytes(bytes) if !bytes.is_empty() => {
+                decoded = image::decode(bytes, limits)?;
+                &decoded
+            }
+            Source::Bytes(_) | Source::Resolve => {
+                decoded = image::decode(&self.resolve(path)?, limits)?;
+                &decoded
+            }
+        };
+        let view = match region {
+            Some(region) => region.fit(pixels)?,
+            None => View::whole(pixels),
+        };
+        Ok(self.inner.model.embed(view)?)
+    }
+}
+
+impl std::fmt::Debug for Instance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Instance({})", self.inner.name)
+    }
+}

@@ -1,0 +1,325 @@
+//! What a program asks of an instance: plain requests, built step by step, checked when they are used.
+
+use std::borrow::Cow;
+
+use crate::features::Mode;
+use crate::image::Pixels;
+use crate::region::Region;
+use crate::store::OnExisting;
+use crate::tags::Tags;
+
+/// Where the pixels, or the vector, of an image come from.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Source<'a> {
+    /// A JPEG, PNG or BMP file, told apart by its content. Empty bytes count as [`Source::Resolve`], as they do
+    /// for the service.
+    Bytes(Cow<'a, [u8]>),
+    /// Upright pixels.
+    Pixels(Cow<'a, Pixels>),
+    /// Whatever the host's [`Resolver`](crate::Resolver) gives for the path: the service's download from its
+    /// object store.
+    Resolve,
+    /// A vector of the instance's model, made elsewhere: as many finite values as the model has dimensions, no
+    /// block of them all zero. Each block is scaled to unit norm.
+    Vector(Cow<'a, [f32]>),
+}
+
+impl<'a> Source<'a> {
+    /// A JPEG, PNG or BMP file.
+    pub fn bytes(bytes: impl Into<Cow<'a, [u8]>>) -> Self {
+        Self::Bytes(bytes.into())
+    }
+
+    /// Upright pixels.
+    pub fn pixels(pixels: Pixels) -> Self {
+        Self::Pixels(Cow::Owned(pixels))
+    }
+
+    /// A vector made elsewhere.
+    pub fn vector(values: impl Into<Cow<'a, [f32]>>) -> Self {
+        Self::Vector(values.into())
+    }
+}
+
+/// A request to add an image.
+///
+/// ```
+/// use lookalike::{Add, OnExisting, Source};
+/// let add = Add::new("shoes/1.jpg", Source::Resolve).tag("color", "red").on_existing(OnExisting::Keep);
+/// assert_eq!(add.path, "shoes/1.jpg");
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Add<'a> {
+    /// The image's key: 1 to 4096 bytes without control characters, exact and case-sensitive. Never opened as a
+    /// file.
+    pub path: Cow<'a, str>,
+    /// Where its pixels come from.
+    pub source: Source<'a>,
+    /// Its tags; their keys must be the instance's.
+    pub tags: Tags,
+    /// What to do when the path is there already.
+    pub on_existing: OnExisting,
+}
+
+impl<'a> Add<'a> {
+    /// An image without tags, which replaces one of the same path.
+    pub fn new(path: impl Into<Cow<'a, str>>, source: Source<'a>) -> Self {
+        Self { path: path.into(), source, tags: Tags::new(), on_existing: OnExisting::Replace }
+    }
+
+    /// Adds one tag value.
+    #[must_use]
+    pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.tags = self.tags.with(key, value);
+        self
+    }
+
+    /// Sets all tags.
+    #[must_use]
+    pub fn tags(mut self, tags: Tags) -> Self {
+        self.tags = tags;
+        self
+    }
+
+    /// Says what to do when the path is there already.
+    #[must_use]
+    pub fn on_existing(mut self, on_existing: OnExisting) -> Self {
+        self.on_existing = on_existing;
+        self
+    }
+}
+
+/// A request to give an image new tags.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Update<'a> {
+    /// The image's key.
+    pub path: Cow<'a, str>,
+    /// The new tags: at least one key.
+    pub tags: Tags,
+    /// Whether keys that the new tags do not name are kept. The service drops them, and so does the default.
+    pub merge: bool,
+}
+
+impl<'a> Update<'a> {
+    /// Replaces all tags of an image.
+    pub fn new(path: impl Into<Cow<'a, str>>, tags: Tags) -> Self {
+        Self { path: path.into(), tags, merge: false }
+    }
+
+    /// Keeps the values of keys that the new tags do not name.
+    #[must_use]
+    pub fn merge(mut self) -> Self {
+        self.merge = true;
+        self
+    }
+}
+
+/// A request to delete an image. A path turns into one.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Delete<'a> {
+    /// The image's key.
+    pub path: Cow<'a, str>,
+    /// Whether a path that is not there is fine. It is an error to the service (IS.1006), and by default.
+    pub if_exists: bool,
+}
+
+impl<'a> Delete<'a> {
+    /// Deletes an image that must be there.
+    pub fn new(path: impl Into<Cow<'a, str>>) -> Self {
+        Self { path: path.into(), if_exists: false }
+    }
+
+    /// A path that is not there is fine.
+    #[must_use]
+    pub fn if_exists(mut self) -> Self {
+        self.if_exists = true;
+        self
+    }
+}
+
+impl<'a> From<&'a str> for Delete<'a> {
+    fn from(path: &'a str) -> Self {
+        Self::new(path)
+    }
+}
+
+impl From<String> for Delete<'_> {
+    fn from(path: String) -> Self {
+        Self::new(path)
+    }
+}
+
+impl<'a> From<&'a String> for Delete<'a> {
+    fn from(path: &'a String) -> Self {
+        Self::new(path.as_str())
+    }
+}
+
+/// How much of an instance a search looks at.
+///
+/// Every search of this version is exhaustive, whatever its effort; [`Found`](crate::Found) says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Effort {
+    /// Quick, and misses more.
+    Fast,
+    /// The balance that suits most programs.
+    #[default]
+    Default,
+    /// Slower, and misses less.
+    High,
+    /// Every image: what brute force over the stored vectors would give.
+    Exact,
+}
+
+/// A search: by a picture, a stored image, a vector, tags, or a picture and tags.
+///
+/// With tags the images that match them are ranked, and no others: first filtered, then ranked.
+///
+/// ```no_run
+/// # fn run(instance: lookalike::Instance, bytes: Vec<u8>) -> lookalike::Result<()> {
+/// use lookalike::{Query, Region};
+/// let query = Query::image(&bytes).tag("color", "red").region(Region::new(40, 10, 200, 150)).limit(5);
+/// for hit in instance.search(&query)?.hits {
+///     println!("{:?} {}", hit.sim, hit.path);
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Query<'a> {
+    /// The picture, or the vector, to search by. Empty bytes count as none.
+    pub source: Option<Source<'a>>,
+    /// The path to search by, when there is no picture: an image of the instance, or a picture that the host's
+    /// resolver gives.
+    pub path: Option<Cow<'a, str>>,
+    /// Only images with these tags: for each key one of its values.
+    pub tags: Tags,
+    /// Hits of a page, 1 to 100.
+    pub limit: u32,
+    /// Hits before the page's first.
+    pub offset: u64,
+    /// The part of the upright query picture to search by, in its pixels.
+    pub region: Option<Region>,
+    /// `Some(false)` ignores the region, `Some(true)` demands one, `None` uses it if it is there.
+    pub is_crop: Option<bool>,
+    /// How the blocks of the vectors are weighed. `None` is [`Mode::Default`], and [`Mode::Balanced`] with a
+    /// region.
+    pub mode: Option<Mode>,
+    /// How much of the instance to look at.
+    pub effort: Effort,
+    /// Only hits at or above this `sim`, 0 to 1. Does nothing to a search by tags alone.
+    pub min_sim: Option<f32>,
+    /// Leaves the image out that a search by path starts from.
+    pub exclude_self: bool,
+}
+
+impl<'a> Query<'a> {
+    fn new() -> Self {
+        Self { limit: crate::limits::DEFAULT_LIMIT, ..Self::default() }
+    }
+
+    /// By a picture: the bytes of a JPEG, PNG or BMP file.
+    pub fn image(bytes: impl Into<Cow<'a, [u8]>>) -> Self {
+        Self::source(Source::Bytes(bytes.into()))
+    }
+
+    /// By upright pixels.
+    pub fn pixels(pixels: Pixels) -> Self {
+        Self::source(Source::pixels(pixels))
+    }
+
+    /// By a vector of the instance's model.
+    pub fn vector(values: impl Into<Cow<'a, [f32]>>) -> Self {
+        Self::source(Source::Vector(values.into()))
+    }
+
+    /// By any source.
+    pub fn source(source: Source<'a>) -> Self {
+        Self { source: Some(source), ..Self::new() }
+    }
+
+    /// By an image of the instance.
+    pub fn path(path: impl Into<Cow<'a, str>>) -> Self {
+        Self { path: Some(path.into()), ..Self::new() }
+    }
+
+    /// By tags alone: hits in the order they were added, without a `sim`.
+    pub fn tags(tags: Tags) -> Self {
+        Self { tags, ..Self::new() }
+    }
+
+    /// Only images with this tag, too.
+    #[must_use]
+    pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.tags = self.tags.with(key, value);
+        self
+    }
+
+    /// Only images with these tags.
+    #[must_use]
+    pub fn filter(mut self, tags: Tags) -> Self {
+        self.tags = tags;
+        self
+    }
+
+    /// Hits of a page, 1 to 100 (IS.1010 otherwise); 10 unless it is set.
+    #[must_use]
+    pub fn limit(mut self, limit: u32) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Hits to skip.
+    #[must_use]
+    pub fn offset(mut self, offset: u64) -> Self {
+        self.offset = offset;
+        self
+    }
+
+    /// Only a part of the query picture.
+    #[must_use]
+    pub fn region(mut self, region: Region) -> Self {
+        self.region = Some(region);
+        self
+    }
+
+    /// The service's `is_crop`.
+    #[must_use]
+    pub fn is_crop(mut self, is_crop: bool) -> Self {
+        self.is_crop = Some(is_crop);
+        self
+    }
+
+    /// How the blocks of the vectors are weighed.
+    #[must_use]
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.mode = Some(mode);
+        self
+    }
+
+    /// How much of the instance to look at.
+    #[must_use]
+    pub fn effort(mut self, effort: Effort) -> Self {
+        self.effort = effort;
+        self
+    }
+
+    /// Only hits at or above this `sim`.
+    #[must_use]
+    pub fn min_sim(mut self, min_sim: f32) -> Self {
+        self.min_sim = Some(min_sim);
+        self
+    }
+
+    /// Leaves out the image that a search by path starts from.
+    #[must_use]
+    pub fn exclude_self(mut self) -> Self {
+        self.exclude_self = true;
+        self
+    }
+}
