@@ -29,7 +29,8 @@ impl<'a> Bundle<'a> {
     /// Checks magic, version, length and CRC of the whole file.
     pub(super) fn open(name: &'static str, magic: &[u8; 8], raw: &'a [u8]) -> Result<Self, BundleError> {
         let (head, payload) = raw.split_at_checked(HEADER).ok_or(BundleError::Kind(name))?;
-        let field = |at: usize| head.get(at..at + 4).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+        let field =
+            |at: usize| head.get(at..at + 4).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
         if !head.starts_with(magic) || field(8) != VERSION {
             return Err(BundleError::Kind(name));
         }
@@ -71,7 +72,8 @@ impl<'a> Bundle<'a> {
     /// `len` finite f32 values.
     pub(super) fn f32s(&mut self, len: usize) -> Result<Vec<f32>, BundleError> {
         let raw = self.bytes(len.checked_mul(4).ok_or(self.misfit())?)?;
-        let values: Vec<f32> = raw.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let values: Vec<f32> =
+            raw.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
         if values.iter().all(|v| v.is_finite()) { Ok(values) } else { Err(self.misfit()) }
     }
 

@@ -89,7 +89,8 @@ impl Matrix {
         let mut scale = file.f32s(COLUMNS)?;
         scale.truncate(columns);
         let raw = file.bytes(rows * COLUMNS * 2)?;
-        let row = |raw: &[u8]| raw.as_chunks::<2>().0[..columns].iter().map(|b| i16::from_le_bytes(*b)).collect();
+        let row =
+            |raw: &[u8]| raw.as_chunks::<2>().0[..columns].iter().map(|b| i16::from_le_bytes(*b)).collect();
         let codes = raw.chunks_exact(COLUMNS * 2).flat_map(|raw| -> Vec<i16> { row(raw) }).collect();
         Ok(Self { codes, scale })
     }

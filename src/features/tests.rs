@@ -26,7 +26,8 @@ fn golden(mut raw: &[u8], planes: bool) -> Vec<Golden> {
         raw = rest;
         now.to_vec()
     };
-    let floats = |raw: Vec<u8>| raw.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect::<Vec<f32>>();
+    let floats =
+        |raw: Vec<u8>| raw.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect::<Vec<f32>>();
     let mut all = Vec::new();
     for _ in 0..if planes { 33 } else { 15 } {
         let len = usize::from(take(1)[0]);
@@ -55,7 +56,8 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
 fn squash(file: &Path, side: u32, filter: fir::FilterType) -> Vec<u8> {
     let picture = image::open(file).unwrap().into_rgb8();
     let (width, height) = picture.dimensions();
-    let from = fir::images::Image::from_vec_u8(width, height, picture.into_raw(), fir::PixelType::U8x3).unwrap();
+    let from =
+        fir::images::Image::from_vec_u8(width, height, picture.into_raw(), fir::PixelType::U8x3).unwrap();
     let mut to = fir::images::Image::new(side, side, fir::PixelType::U8x3);
     let options = fir::ResizeOptions::new().resize_alg(fir::ResizeAlg::Convolution(filter));
     fir::Resizer::new().resize(&from, &mut to, &options).unwrap();
@@ -70,7 +72,8 @@ fn judge(all: &[Golden], root: &Path) -> (f64, f64, u32) {
         let file = root.join(&golden.path);
         let plane = squash(&file, 64, fir::FilterType::Box);
         let have = model.from_planes(&squash(&file, 224, fir::FilterType::CatmullRom), &plane).unwrap();
-        let (s, c) = (cosine(&have.vector[..160], &golden.semantic), cosine(&have.vector[160..], &golden.copy));
+        let (s, c) =
+            (cosine(&have.vector[..160], &golden.semantic), cosine(&have.vector[160..], &golden.copy));
         let bits = have.hash.unwrap().iter().zip(golden.hash).map(|(a, b)| (a ^ b).count_ones()).sum();
         println!("{:.5} {:.5} {bits:3} {}", s, c, golden.path);
         worst = (worst.0.min(s), worst.1.min(c), worst.2.max(bits));

@@ -11,8 +11,8 @@ use super::graph::{Kind, Layer, Role};
 const PANEL: usize = 8;
 /// Positions of one tile: 4 x 8 sums, two vectors of weights and one of inputs fit the 16 registers of SSE2.
 const TILE: usize = 4;
-/// Positions that share one pass over the weights; 64 x 1152 inputs are 295 kB and stay in the second cache.
-const STRIP: usize = 64;
+/// Positions that share one pass over the weights; 32 x 1152 inputs are 147 kB and stay in the second cache.
+const STRIP: usize = 32;
 /// Channels of one tile of a depthwise convolution; every layer's count is a multiple.
 const LANES: usize = 16;
 /// Upper end of ReLU6.
@@ -63,7 +63,13 @@ impl Conv {
 
     /// `input [in_side, in_side, in]` to `output [out_side, out_side, out]`, with bias, ReLU6 and `added`
     /// (same shape as the output) if the layer says so. `output` is resized to fit.
-    pub(super) fn run(&self, input: &[f32], added: Option<&[f32]>, output: &mut Vec<f32>, scratch: &mut Scratch) {
+    pub(super) fn run(
+        &self,
+        input: &[f32],
+        added: Option<&[f32]>,
+        output: &mut Vec<f32>,
+        scratch: &mut Scratch,
+    ) {
         let layer = &self.layer;
         let positions = layer.out_side() * layer.out_side();
         assert_eq!(input.len(), layer.in_side * layer.in_side * layer.in_channels);
@@ -78,7 +84,12 @@ impl Conv {
             Kind::Full => {
                 let mut windows = std::mem::take(&mut scratch.windows);
                 self.gather(input, &mut windows);
-                self.pointwise(&windows, self.weights.len() / layer.out_channels, output, &mut scratch.packed);
+                self.pointwise(
+                    &windows,
+                    self.weights.len() / layer.out_channels,
+                    output,
+                    &mut scratch.packed,
+                );
                 scratch.windows = windows;
             }
         }
@@ -149,7 +160,8 @@ impl Conv {
                     let (left, columns) = self.window(x);
                     let mut sums = [0.0; LANES];
                     for ky in rows.clone() {
-                        let from = ((top + ky - pad) * in_side + left + columns.start - pad) * channels + g * LANES;
+                        let from =
+                            ((top + ky - pad) * in_side + left + columns.start - pad) * channels + g * LANES;
                         let weights = &weights[ky * K..(ky + 1) * K];
                         if columns.len() == K {
                             accumulate(&mut sums, &input[from..], channels, &weights[..K]);

@@ -107,7 +107,8 @@ pub(super) const fn layers() -> [Layer; LAYERS] {
             let wide = channels * expansion;
             let plain = Layer { in_side: side, in_channels: channels, role: Role::Plain, ..stem };
             if expansion > 1 {
-                let expand = Layer { kind: Kind::Pointwise, kernel: 1, stride: 1, out_channels: wide, ..plain };
+                let expand =
+                    Layer { kind: Kind::Pointwise, kernel: 1, stride: 1, out_channels: wide, ..plain };
                 all[at] = Layer { role: if adds { Role::Opens } else { Role::Plain }, ..expand };
                 at += 1;
             }
@@ -123,7 +124,8 @@ pub(super) const fn layers() -> [Layer; LAYERS] {
         }
         stage += 1;
     }
-    let head = Layer { kind: Kind::Pointwise, kernel: 1, stride: 1, in_side: side, in_channels: channels, ..stem };
+    let head =
+        Layer { kind: Kind::Pointwise, kernel: 1, stride: 1, in_side: side, in_channels: channels, ..stem };
     all[at] = Layer { out_channels: 1280, ..head };
     assert!(at + 1 == LAYERS);
     all
@@ -153,7 +155,9 @@ mod tests {
     #[test]
     fn same_padding_is_that_of_tensorflow() {
         let pads: Vec<_> = layers().iter().map(|l| (l.kernel, l.stride, l.in_side, l.pad_before())).collect();
-        for expected in [(3, 2, 224, 0), (3, 1, 112, 1), (3, 2, 112, 0), (5, 2, 56, 1), (5, 1, 28, 2), (5, 2, 14, 1)] {
+        for expected in
+            [(3, 2, 224, 0), (3, 1, 112, 1), (3, 2, 112, 0), (5, 2, 56, 1), (5, 1, 28, 2), (5, 2, 14, 1)]
+        {
             assert!(pads.contains(&expected), "{expected:?}");
         }
     }

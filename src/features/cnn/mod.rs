@@ -97,3 +97,57 @@ fn gem(map: &[f32], channels: usize) -> Vec<f32> {
     let positions = (map.len() / channels) as f64;
     sums.iter().map(|&sum| cbrt(sum / positions) as f32).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::graph::layers;
+    use super::*;
+
+    #[test]
+    fn gem_of_one_position_is_itself() {
+        let map: Vec<f32> = (0..8).map(|i| i as f32 * 0.75).collect();
+        assert_eq!(gem(&map, 8), map);
+        assert_eq!(gem(&[1.0, 3.0], 1), [14.0_f64.cbrt() as f32]);
+    }
+
+    /// With LOOKALIKE_F32 = f32 values: for each layer weights (as `Conv::new` takes them) and bias, then twice input
+    /// `[224, 224, 3]`, last map `[7, 7, 1280]` and its mean `[1280]` of the original framework.
+    #[test]
+    #[ignore = "needs the f32 weights, which are not in the repository"]
+    fn f32_weights_give_the_reference_maps() {
+        let raw = std::fs::read(std::env::var_os("LOOKALIKE_F32").unwrap()).unwrap();
+        let mut values = raw.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b));
+        let mut take = |len: usize| values.by_ref().take(len).collect::<Vec<f32>>();
+        let convs = layers().map(|layer| Conv::new(layer, &take(layer.weights()), take(layer.out_channels)));
+        let network = Network { convs: convs.into() };
+        for _ in 0..2 {
+            let (input, last_map, pooled) = (take(INPUT_BYTES), take(49 * LAST), take(LAST));
+            let mut maps = Maps { now: input, ..Maps::default() };
+            network.pass(&mut maps);
+            let apart =
+                |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            let mean: Vec<f32> =
+                (0..LAST).map(|c| maps.now.iter().skip(c).step_by(LAST).sum::<f32>() / 49.0).collect();
+            println!("last map {:e}, pooled {:e}", apart(&maps.now, &last_map), apart(&mean, &pooled));
+            assert!(maps.now.len() == last_map.len() && apart(&maps.now, &last_map) < 1e-3);
+            assert!(apart(&mean, &pooled) < 1e-4);
+        }
+        assert!(take(1).is_empty());
+    }
+
+    /// Prints the time of one pass, best of many.
+    #[test]
+    #[ignore = "a measurement"]
+    fn time_of_a_pass() {
+        let network = Network::load().unwrap();
+        let rgb: Vec<u8> = (0..INPUT_BYTES).map(|i| (i * 7919 >> 5) as u8).collect();
+        let pass = || {
+            let begun = std::time::Instant::now();
+            std::hint::black_box(network.run(&rgb));
+            begun.elapsed()
+        };
+        let mut times: Vec<_> = (0..60).map(|_| pass()).collect();
+        times.sort_unstable();
+        println!("best {:?}, median {:?}", times[0], times[30]);
+    }
+}

@@ -41,7 +41,9 @@ impl Spectrum {
     pub(in crate::features) fn new(grey: &Grey) -> Self {
         // [frequency][position]
         let waves: [[i64; SIDE]; KEPT] = from_fn(|k| from_fn(|x| cosine((2 * x + 1) * (k + 1))));
-        let dot = |wave: &[i64; SIDE], values: &[i64; SIDE]| wave.iter().zip(values).map(|(w, v)| w * v).sum::<i64>();
+        let dot = |wave: &[i64; SIDE], values: &[i64; SIDE]| {
+            wave.iter().zip(values).map(|(w, v)| w * v).sum::<i64>()
+        };
         let rows: [[i64; SIDE]; KEPT] = from_fn(|k| from_fn(|y| dot(&waves[k], &grey.0[y].map(i64::from))));
         Self(from_fn(|down| from_fn(|across| dot(&waves[down], &rows[across]))))
     }
@@ -127,8 +129,9 @@ mod tests {
             assert_eq!(spectrum(&[[value; 3]; SIDE * SIDE]), Spectrum([[0; KEPT]; KEPT]));
         }
         // The plane that makes coefficient (1, 1) as large as it can be.
-        let worst: Vec<[u8; 3]> =
-            (0..SIDE * SIDE).map(|i| if (i / SIDE < 32) == (i % SIDE < 32) { [255; 3] } else { [0; 3] }).collect();
+        let worst: Vec<[u8; 3]> = (0..SIDE * SIDE)
+            .map(|i| if (i / SIDE < 32) == (i % SIDE < 32) { [255; 3] } else { [0; 3] })
+            .collect();
         assert!(spectrum(&worst).0[0][0] > 0);
     }
 }

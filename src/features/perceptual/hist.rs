@@ -43,7 +43,8 @@ impl Histogram {
         let mut bins = [0.0_f64; HIST];
         for y in (0..SIDE).step_by(2) {
             for x in (0..SIDE).step_by(2) {
-                let at = |dy: usize, dx: usize, c: usize| usize::from(rgb[((y + dy) * SIDE + x + dx) * 3 + c]);
+                let at =
+                    |dy: usize, dx: usize, c: usize| usize::from(rgb[((y + dy) * SIDE + x + dx) * 3 + c]);
                 let sum = |c: usize| at(0, 0, c) + at(0, 1, c) + at(1, 0, c) + at(1, 1, c);
                 let lab = lab([0, 1, 2].map(|c| self.linear[sum(c)]));
                 let [l, a, b] = std::array::from_fn(|axis| share(lab[axis], axis));
@@ -90,7 +91,11 @@ mod tests {
         let table = Histogram::new();
         let of = |rgb: [usize; 3]| lab(rgb.map(|v| table.linear[v * 4]));
         // Lindbloom's calculator for sRGB and D65, to its two decimals.
-        let known = [([255, 0, 0], [53.24, 80.09, 67.20]), ([0, 0, 255], [32.30, 79.19, -107.86]), ([255; 3], [100.0, 0.0, 0.0])];
+        let known = [
+            ([255, 0, 0], [53.24, 80.09, 67.20]),
+            ([0, 0, 255], [32.30, 79.19, -107.86]),
+            ([255; 3], [100.0, 0.0, 0.0]),
+        ];
         for (rgb, want) in known {
             for (have, want) in of(rgb).iter().zip(want) {
                 assert!((have - want).abs() < 0.02, "{rgb:?}: {have} {want}");
