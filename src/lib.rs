@@ -7,5 +7,5 @@ mod region;
 mod resample;
 
 pub use features::{EmbedError, Embedder, Embedding, Mode};
-pub use image::{Pixels, PixelsError};
-pub use region::View;
+pub use image::{Pixels, PixelsError, SizeLimits};
+pub use region::{Region, View};
