@@ -6,6 +6,6 @@ pub mod limits;
 mod region;
 mod resample;
 
-pub use features::{EmbedError, Embedder, Embedding, Mode};
+pub use features::{CommonSearch, EmbedError, Embedder, Embedding, Mode};
 pub use image::{Pixels, PixelsError, SizeLimits};
 pub use region::{Region, View};

@@ -1,5 +1,6 @@
 //! The built-in model: EfficientNet-Lite0 and perceptual descriptors in a vector of 160 + 96 values.
 
+use std::cell::RefCell;
 use std::sync::OnceLock;
 
 use super::bundle::BundleError;
@@ -8,6 +9,8 @@ use super::cnn::Network;
 use super::embedder::{EmbedError, Embedder, Embedding, Mode};
 use super::fuse::Fusion;
 use super::perceptual::{Grey, Histogram, Spectrum, edges};
+use crate::region::View;
+use crate::resample::Resampler;
 
 /// Values of the semantic block (what is shown) and of the copy block (this very picture).
 const BLOCKS: [usize; 2] = [160, 96];
@@ -26,6 +29,18 @@ struct Parts {
     network: Network,
     histogram: Histogram,
     fusion: Fusion,
+}
+
+/// The planes of one picture and the memory to make them; kept by each thread.
+#[derive(Default)]
+struct Planes {
+    resampler: Resampler,
+    rgb224: Vec<u8>,
+    rgb64: Vec<u8>,
+}
+
+thread_local! {
+    static PLANES: RefCell<Planes> = RefCell::default();
 }
 
 impl Parts {
@@ -47,11 +62,46 @@ impl CommonSearch {
 
     /// The embedding of a picture that is already scaled: `rgb224 [224, 224, 3]` for the network and
     /// `rgb64 [64, 64, 3]` for the rest.
-    pub(super) fn from_planes(&self, rgb224: &[u8], rgb64: &[u8]) -> Result<Embedding, EmbedError> {
+    fn from_planes(&self, rgb224: &[u8], rgb64: &[u8]) -> Result<Embedding, EmbedError> {
         let parts = self.parts()?;
         let taps = parts.network.run(rgb224);
         let grey = Grey::new(rgb64);
         let vector = parts.fusion.blocks(&taps, &parts.histogram.of(rgb64), &edges(&grey));
         Ok(Embedding { vector, hash: Some(Spectrum::new(&grey).hash()) })
+    }
+}
+
+impl Embedder for CommonSearch {
+    fn name(&self) -> &str {
+        "common-search"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn blocks(&self) -> &[usize] {
+        &BLOCKS
+    }
+
+    fn ready(&self) -> Result<(), EmbedError> {
+        self.parts().map(|_| ())
+    }
+
+    fn embed(&self, view: View<'_>) -> Result<Embedding, EmbedError> {
+        PLANES.with_borrow_mut(|planes| {
+            let Planes { resampler, rgb224, rgb64 } = planes;
+            resampler.network(view, rgb224).map_err(|refused| EmbedError::Failed(Box::new(refused)))?;
+            resampler.small(view, rgb64).map_err(|refused| EmbedError::Failed(Box::new(refused)))?;
+            self.from_planes(rgb224, rgb64)
+        })
+    }
+
+    fn weights(&self, mode: Mode) -> Vec<f32> {
+        calibrate::weights(mode).to_vec()
+    }
+
+    fn calibration(&self, mode: Mode) -> &[(f32, f32)] {
+        calibrate::points(mode)
     }
 }

@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use fast_image_resize as fir;
+use rayon::prelude::*;
 
-use super::common_search::CommonSearch;
+use super::{CommonSearch, Embedder};
+use crate::image::{self, Pixels, SizeLimits};
+use crate::region::View;
 
 const GOLDEN: &[u8] = include_bytes!("../../tests/fixtures/golden.bin");
 
@@ -52,16 +54,9 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }
 
-/// Shrinks to a square by Pillow's filter of the same name.
-fn squash(file: &Path, side: u32, filter: fir::FilterType) -> Vec<u8> {
-    let picture = image::open(file).unwrap().into_rgb8();
-    let (width, height) = picture.dimensions();
-    let from =
-        fir::images::Image::from_vec_u8(width, height, picture.into_raw(), fir::PixelType::U8x3).unwrap();
-    let mut to = fir::images::Image::new(side, side, fir::PixelType::U8x3);
-    let options = fir::ResizeOptions::new().resize_alg(fir::ResizeAlg::Convolution(filter));
-    fir::Resizer::new().resize(&from, &mut to, &options).unwrap();
-    to.into_vec()
+fn picture(file: &Path) -> Pixels {
+    image::decode(&std::fs::read(file).unwrap(), &SizeLimits::any())
+        .unwrap_or_else(|e| panic!("{file:?}: {e}"))
 }
 
 /// Worst cosines of the blocks and largest distance of hashes over pictures, with a line for each.
@@ -69,9 +64,7 @@ fn judge(all: &[Golden], root: &Path) -> (f64, f64, u32) {
     let model = CommonSearch::new();
     let mut worst = (1.0_f64, 1.0_f64, 0);
     for golden in all {
-        let file = root.join(&golden.path);
-        let plane = squash(&file, 64, fir::FilterType::Box);
-        let have = model.from_planes(&squash(&file, 224, fir::FilterType::CatmullRom), &plane).unwrap();
+        let have = model.embed(View::whole(&picture(&root.join(&golden.path)))).unwrap();
         let (s, c) =
             (cosine(&have.vector[..160], &golden.semantic), cosine(&have.vector[160..], &golden.copy));
         let bits = have.hash.unwrap().iter().zip(golden.hash).map(|(a, b)| (a ^ b).count_ones()).sum();
@@ -108,4 +101,23 @@ fn all_pictures_get_the_reference_vectors() {
     }
     let (s, c, bits) = judge(&all, &variable("LOOKALIKE_ROOT"));
     assert!(s >= 0.995 && c >= 0.995 && bits <= 8, "S {s} C {c} hash {bits}");
+}
+
+/// With LOOKALIKE_LIST = a file of paths, one a line: writes for each the 256 values (f32) and the hash (32 bytes) to
+/// the file LOOKALIKE_OUT.
+#[test]
+#[ignore = "a tool for evaluations"]
+fn extract_a_list() {
+    let variable = |name: &str| PathBuf::from(std::env::var_os(name).unwrap());
+    let list = std::fs::read_to_string(variable("LOOKALIKE_LIST")).unwrap();
+    let files: Vec<&str> = list.lines().collect();
+    let model = CommonSearch::new();
+    let rows: Vec<Vec<u8>> = files
+        .par_iter()
+        .map(|file| {
+            let have = model.embed(View::whole(&picture(Path::new(file)))).unwrap();
+            have.vector.iter().flat_map(|v| v.to_le_bytes()).chain(have.hash.unwrap()).collect()
+        })
+        .collect();
+    std::fs::write(variable("LOOKALIKE_OUT"), rows.concat()).unwrap();
 }
