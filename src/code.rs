@@ -268,6 +268,9 @@ mod tests {
     fn the_table_has_the_documented_shape() {
         let count = |by| Code::ALL.iter().filter(|code| code.raised_by() == by).count();
         let library = count(RaisedBy::Library) + count(RaisedBy::Extension) + count(RaisedBy::Reserved);
-        assert_eq!((library, count(RaisedBy::Json), count(RaisedBy::Rest), count(RaisedBy::Never)), (69, 6, 8, 35));
+        assert_eq!(
+            (library, count(RaisedBy::Json), count(RaisedBy::Rest), count(RaisedBy::Never)),
+            (69, 6, 8, 35)
+        );
     }
 }

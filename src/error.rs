@@ -223,9 +223,9 @@ impl Cause {
             },
             Self::Region(_) => (Code::SearchRefused, InvalidInput),
             Self::Tag(e) => match e {
-                TagError::TooManyKeys { .. } | TagError::TooManyValues { .. } | TagError::ValueTooLong { .. } => {
-                    (Code::TooManyTags, LimitExceeded)
-                }
+                TagError::TooManyKeys { .. }
+                | TagError::TooManyValues { .. }
+                | TagError::ValueTooLong { .. } => (Code::TooManyTags, LimitExceeded),
                 TagError::UnknownKey { .. } => (Code::TagUnknown, InvalidInput),
                 TagError::NoValue { .. } => (Code::TagValueMissing, InvalidInput),
             },

@@ -282,7 +282,16 @@ impl InstanceInfo {
     fn unreadable(name: String) -> Self {
         let (domain, desc) = (String::new(), String::new());
         let (register_date, status) = (0, Status::Abnormal);
-        Self { instance_name: name, domain, desc, register_date, expired_date: -1, level: LEVEL, tags: vec![], status }
+        Self {
+            instance_name: name,
+            domain,
+            desc,
+            register_date,
+            expired_date: -1,
+            level: LEVEL,
+            tags: vec![],
+            status,
+        }
     }
 }
 
@@ -346,7 +355,8 @@ impl Gallery {
         let mut names = names.map_err(|e| Error::new(operation, dir_error("list", &self.core.dir)(e)))?;
         names.retain(|name| check_name(name).is_ok());
         names.sort_unstable();
-        let describe = |name: String| self.core.describe(&name).unwrap_or_else(|_| InstanceInfo::unreadable(name));
+        let describe =
+            |name: String| self.core.describe(&name).unwrap_or_else(|_| InstanceInfo::unreadable(name));
         Ok(names.into_iter().map(describe).collect())
     }
 
@@ -487,8 +497,10 @@ impl Core {
                     Some(_) => break,
                     // Its last handle is closing it at this moment.
                     None => {
-                        let (guard, wait) =
-                            self.changed.wait_timeout(entries, CLOSING).unwrap_or_else(PoisonError::into_inner);
+                        let (guard, wait) = self
+                            .changed
+                            .wait_timeout(entries, CLOSING)
+                            .unwrap_or_else(PoisonError::into_inner);
                         entries = guard;
                         if wait.timed_out() {
                             return Err(Cause::OpenLock(StoreError::Locked));
@@ -511,7 +523,7 @@ impl Core {
         let opening = opening.map_err(open_cause)?;
         let model = self.model_of(opening.manifest())?;
         model.ready()?;
-        let (store, _found) = Store::open(opening, self.options).map_err(open_cause)?;
+        let store = Store::open(opening, self.options).map_err(open_cause)?;
         let (core, key) = (Arc::downgrade(self), name.to_owned());
         let on_close = move || {
             if let Some(core) = core.upgrade() {
@@ -574,7 +586,8 @@ impl Core {
                 Some(Entry::Open(inner)) => inner.upgrade(),
                 None => None,
             };
-            entries.insert(name.to_owned(), Entry::Deleting(InstanceInfo { status: Status::Deleting, ..info }));
+            entries
+                .insert(name.to_owned(), Entry::Deleting(InstanceInfo { status: Status::Deleting, ..info }));
             open
         };
         let _entry = EntryGuard { core: self, name };
@@ -624,7 +637,8 @@ fn unique() -> u64 {
     let mut bytes = [0; 8];
     // Without randomness the time has to do: the name only has to differ from what an older crash left.
     if getrandom::fill(&mut bytes).is_err() {
-        bytes = (SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64).to_le_bytes();
+        bytes = (SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64)
+            .to_le_bytes();
     }
     u64::from_le_bytes(bytes)
 }

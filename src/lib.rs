@@ -5,10 +5,10 @@ mod error;
 mod features;
 mod gallery;
 mod image;
-pub mod limits;
 mod index;
 mod instance;
 mod kernel;
+pub mod limits;
 mod refusal;
 mod region;
 mod resample;
@@ -18,11 +18,12 @@ mod vector;
 
 pub use code::{Code, Fault, RaisedBy, UnknownCode};
 pub use error::{Error, ErrorKind, Operation, Result};
-pub use features::{EmbedError, Embedder, Embedding, Mode};
+pub use features::{CommonSearch, EmbedError, Embedder, Embedding, Mode};
 pub use gallery::{CreateInstance, Gallery, GalleryBuilder, InstanceInfo, Status};
 pub use image::{Pixels, PixelsError, SizeLimits};
 pub use instance::{
-    Add, Added, BatchOptions, Delete, Effort, Found, Hit, Instance, Page, Progress, Query, Reader, Resolver, Source, Update,
+    Add, Added, BatchOptions, Delete, Effort, Found, Hit, Instance, Page, Progress, Query, Reader, Resolver,
+    Source, Update,
 };
 pub use region::{Region, View};
 pub use store::{Durability, OnExisting};

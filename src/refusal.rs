@@ -38,8 +38,10 @@ pub(crate) enum Refusal {
     BeingDeleted(String),
     #[error("the instance's model {name:?} version {version} is not registered")]
     ModelNotRegistered { name: String, version: u32 },
-    #[error("the instance was made with version {stored} of model {name:?}, and version {registered} is registered, \
-             or their dimensions differ")]
+    #[error(
+        "the instance was made with version {stored} of model {name:?}, and version {registered} is registered, \
+             or their dimensions differ"
+    )]
     ModelDiffers { name: String, stored: u32, registered: u32 },
     #[error("instance tags cannot be deleted")]
     TagNotDeletable,
@@ -118,7 +120,9 @@ mod tests {
         for good in ["a", "shoes-2", "a_b", "abcdefghijklmnop"] {
             assert!(check_name(good).is_ok(), "{good}");
         }
-        for bad in ["1a", "-a", "_a", "A", "aB", "a b", "a.b", "..", "a/b", "\u{e4}", "abcdefghijklmnopq", "a\n"] {
+        for bad in
+            ["1a", "-a", "_a", "A", "aB", "a b", "a.b", "..", "a/b", "\u{e4}", "abcdefghijklmnopq", "a\n"]
+        {
             assert!(matches!(check_name(bad), Err(Refusal::NameInvalid(_))), "{bad}");
         }
         assert!(matches!(check_name(""), Err(Refusal::NameMissing)));

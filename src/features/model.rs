@@ -32,7 +32,9 @@ pub(crate) enum ModelError {
     Layout(#[from] VectorError),
     #[error("the weights for mode {0:?} are not one a block, none negative and one above zero")]
     Weights(Mode),
-    #[error("the calibration for mode {0:?} does not rise from one (raw, sim) point to the next up to (1, 1)")]
+    #[error(
+        "the calibration for mode {0:?} does not rise from one (raw, sim) point to the next up to (1, 1)"
+    )]
     Calibration(Mode),
 }
 
@@ -57,7 +59,8 @@ impl Model {
         let layout = Layout::new(embedder.blocks())?;
         for mode in Mode::ALL {
             let weights = embedder.weights(mode);
-            let sound = weights.iter().all(|w| w.is_finite() && *w >= 0.0) && weights.iter().any(|w| *w > 0.0);
+            let sound =
+                weights.iter().all(|w| w.is_finite() && *w >= 0.0) && weights.iter().any(|w| *w > 0.0);
             if weights.len() != layout.blocks() || !sound {
                 return Err(ModelError::Weights(mode));
             }
@@ -88,7 +91,9 @@ impl Model {
     }
 
     pub(crate) fn ready(&self) -> Result<(), EmbedFault> {
-        catch_unwind(AssertUnwindSafe(|| self.embedder.ready())).map_err(|_| EmbedFault::Panicked)?.map_err(Into::into)
+        catch_unwind(AssertUnwindSafe(|| self.embedder.ready()))
+            .map_err(|_| EmbedFault::Panicked)?
+            .map_err(Into::into)
     }
 
     /// The row of a picture, and its hash (all zero when the model makes none).
@@ -183,7 +188,8 @@ mod tests {
             assert!((curve.sim(raw) - sim).abs() < 1e-6, "{raw}");
         }
         assert_eq!((curve.sim(1.0), curve.sim(BELOW_ONE) < 1.0), (1.0, true));
-        for bad in [&[][..], &[(1.0, 1.0)], &[(0.0, 0.0), (0.9, 1.0)], &[(0.5, 0.5), (0.2, 0.9), (1.0, 1.0)]] {
+        for bad in [&[][..], &[(1.0, 1.0)], &[(0.0, 0.0), (0.9, 1.0)], &[(0.5, 0.5), (0.2, 0.9), (1.0, 1.0)]]
+        {
             assert_eq!(Curve::new(bad), None);
         }
     }

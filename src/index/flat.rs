@@ -61,7 +61,8 @@ pub(crate) fn scan<R: Rows>(
             let mut position = 0;
             while position < scan.rows {
                 let run = rows.run(position..scan.rows.min(position.saturating_add(RUN)))?;
-                for (codes, inv_norms) in run.codes.chunks_exact(dims).zip(run.inv_norms.chunks_exact(blocks)) {
+                for (codes, inv_norms) in run.codes.chunks_exact(dims).zip(run.inv_norms.chunks_exact(blocks))
+                {
                     if !any_dead || !scan.dead.contains(position) {
                         one(position, codes, inv_norms)?;
                     }

@@ -97,7 +97,8 @@ impl Instance {
             if options.cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed)) {
                 return Err(Error::new(Operation::Add, Refusal::Cancelled));
             }
-            let prepared = self.prepare(store, add).map_err(|cause| self.failed(store, Operation::Add, cause));
+            let prepared =
+                self.prepare(store, add).map_err(|cause| self.failed(store, Operation::Add, cause));
             if let Some(progress) = options.progress {
                 let now = Progress { done: done.fetch_add(1, Ordering::Relaxed) + 1, total: adds.len() };
                 if catch_unwind(AssertUnwindSafe(|| progress(now))).is_err() {
@@ -113,7 +114,9 @@ impl Instance {
                     let prepared = group.par_iter().map(|add| one(&store, add)).collect();
                     self.commit_group(&store, prepared, &mut results);
                 }
-                Err(_) => results.extend(group.iter().map(|_| self.store(Operation::Add).map(|_| Added::Kept))),
+                Err(_) => {
+                    results.extend(group.iter().map(|_| self.store(Operation::Add).map(|_| Added::Kept)))
+                }
             }
         }
         results

@@ -14,12 +14,12 @@ pub use request::{Add, Delete, Effort, Query, Source, Update};
 pub use search::Reader;
 
 use crate::error::{Cause, Error, Operation, Result};
-use crate::features::{EmbedFault, Mode, Model};
+use crate::features::{Mode, Model};
 use crate::image::{self, SizeLimits};
 use crate::refusal::{BoxError, Refusal, check_path, shown};
 use crate::region::{Region, View};
-use crate::store::{Hash, Snapshot, Store, StoreError};
-use crate::vector::{RowCode, VectorError};
+use crate::store::{Hash, Store};
+use crate::vector::RowCode;
 
 /// Gives the bytes of a picture for a path: what the service does when it downloads from its object store.
 ///
@@ -102,7 +102,9 @@ impl Instance {
     }
 
     fn store(&self, operation: Operation) -> Result<Arc<Store>> {
-        self.inner.store().ok_or_else(|| Error::new(operation, Refusal::InstanceGone(self.inner.name.clone())))
+        self.inner
+            .store()
+            .ok_or_else(|| Error::new(operation, Refusal::InstanceGone(self.inner.name.clone())))
     }
 
     /// The error for a fault of the store. Damage is noted: an instance with damaged files takes no changes.
@@ -219,6 +221,15 @@ impl Instance {
         Err(Error::new(Operation::ChangeTagKeys, Refusal::TagNotDeletable))
     }
 
+    /// Bytes that the opening cut from the end of the log: changes that a crash interrupted before they were
+    /// acknowledged.
+    ///
+    /// # Errors
+    /// IS.2019.
+    pub fn torn_bytes(&self) -> Result<u64> {
+        Ok(self.store(Operation::Open)?.torn_bytes())
+    }
+
     /// Seals what is in memory and merges everything into one segment without deleted images. Searches and
     /// readers go on; changes wait.
     ///
@@ -253,7 +264,12 @@ impl Instance {
     }
 
     /// The row of a picture or of a part of it.
-    fn embed(&self, source: &Source<'_>, path: &str, region: Option<&Region>) -> Result<(RowCode, Hash), Cause> {
+    fn embed(
+        &self,
+        source: &Source<'_>,
+        path: &str,
+        region: Option<&Region>,
+    ) -> Result<(RowCode, Hash), Cause> {
         let limits = &self.inner.limits;
         let decoded;
         let pixels = match source {

@@ -104,6 +104,9 @@ mod tests {
     fn a_newer_format_is_named() {
         let mut bytes = seal(Kind::Manifest, &[7; 16], b"payload");
         bytes[8] = 2;
-        assert!(matches!(open(Kind::Manifest, "f", &bytes), Err(StoreError::Newer { found: 2, known: 1, .. })));
+        assert!(matches!(
+            open(Kind::Manifest, "f", &bytes),
+            Err(StoreError::Newer { found: 2, known: 1, .. })
+        ));
     }
 }

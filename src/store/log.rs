@@ -222,7 +222,8 @@ fn frame_header(bytes: &[u8], uuid: &Uuid, id: u64) -> Option<FrameHeader> {
 /// `first` is the sequence the log must begin with, when it is known.
 pub(crate) fn read(bytes: &[u8], uuid: &Uuid, id: u64, first: Option<u64>) -> Result<ReadLog, StoreError> {
     let name = name(id);
-    let damaged = |offset: usize, what| StoreError::Corrupt { file: name.clone(), offset: offset as u64, what };
+    let damaged =
+        |offset: usize, what| StoreError::Corrupt { file: name.clone(), offset: offset as u64, what };
     let next = header(bytes, uuid, id).map_err(|error| match error {
         HeaderError::Damaged(offset, what) => damaged(offset, what),
         HeaderError::Newer(found) => StoreError::Newer { file: name.clone(), found, known: FORMAT },
@@ -346,7 +347,11 @@ mod tests {
             if at < last {
                 assert!(result.is_err(), "flip at {at}");
             } else {
-                assert_eq!(result.unwrap().len as usize, last, "the last frame alone looks torn: flip at {at}");
+                assert_eq!(
+                    result.unwrap().len as usize,
+                    last,
+                    "the last frame alone looks torn: flip at {at}"
+                );
             }
             seen += 1;
         }

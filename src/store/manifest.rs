@@ -117,7 +117,8 @@ impl Manifest {
     /// Writes this manifest as the newest. When it returns, this is the state, whatever happens.
     pub(crate) fn write(&self, disk: &dyn Disk, dir: &Path, uuid: &Uuid) -> Result<(), SwapError> {
         let (name, tmp) = (name(self.generation), format!("tmp-manifest-{:08}", self.generation));
-        let too_large = StoreError::Corrupt { file: name.clone(), offset: 0, what: "the manifest is too large" };
+        let too_large =
+            StoreError::Corrupt { file: name.clone(), offset: 0, what: "the manifest is too large" };
         let payload = codec::encode(self).ok_or(SwapError::Undone(too_large))?;
         let io = |action| StoreError::io(action, &name);
         let write = || {

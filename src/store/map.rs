@@ -10,7 +10,10 @@ use memmap2::{Mmap, MmapOptions};
 /// The bytes of a sealed file: mapped, or read whole where there is nothing to map.
 pub(crate) enum Mapped {
     File(Mmap),
-    #[cfg_attr(not(any(test, feature = "testing")), allow(dead_code, reason = "disks of tests have no files"))]
+    #[cfg_attr(
+        not(any(test, feature = "testing")),
+        allow(dead_code, reason = "disks of tests have no files")
+    )]
     Heap(Vec<u8>),
 }
 

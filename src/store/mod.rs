@@ -24,15 +24,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-pub(crate) use draft::{Op, OpError, Outcome};
 pub use draft::OnExisting;
+pub(crate) use draft::{Op, OpError, Outcome};
 pub(crate) use error::StoreError;
 #[cfg(feature = "testing")]
 pub use fault::{DiskCall, FaultDisk};
 pub use log::Durability;
 pub(crate) use manifest::{About, Manifest};
 pub(crate) use record::Hash;
-pub(crate) use recover::{CreateError, Found, OpenError, Opening, create};
+pub(crate) use recover::{CreateError, OpenError, Opening, create};
 pub(crate) use snapshot::Snapshot;
 pub(crate) use writer::Options;
 
@@ -55,6 +55,7 @@ pub(crate) struct Store {
     queue: Mutex<Vec<Waiting>>,
     abnormal: AtomicBool,
     capacity: u64,
+    torn_bytes: u64,
     _lock: Option<Box<dyn DiskLock>>,
 }
 
@@ -71,7 +72,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Store {
-    pub(crate) fn open(opening: Opening, options: Options) -> Result<(Self, Found), OpenError> {
+    pub(crate) fn open(opening: Opening, options: Options) -> Result<Self, OpenError> {
         let capacity = opening.manifest().about.capacity;
         let (opened, found) = opening.finish(options)?;
         let (snapshot, writer, lock) = match opened {
@@ -80,7 +81,8 @@ impl Store {
         };
         let snapshot = RwLock::new(snapshot);
         let (queue, abnormal) = (Mutex::default(), AtomicBool::new(false));
-        Ok((Self { snapshot, writer, queue, abnormal, capacity, _lock: lock }, found))
+        let torn_bytes = found.torn_bytes;
+        Ok(Self { snapshot, writer, queue, abnormal, capacity, torn_bytes, _lock: lock })
     }
 
     /// The newest state. Whatever returned `Ok` before is in it.
@@ -91,6 +93,11 @@ impl Store {
     /// Images the instance takes.
     pub(crate) fn capacity(&self) -> u64 {
         self.capacity
+    }
+
+    /// Bytes of unacknowledged changes that the opening cut.
+    pub(crate) fn torn_bytes(&self) -> u64 {
+        self.torn_bytes
     }
 
     /// Takes no more changes, not even the mark of a clean close: the instance is being deleted. Waits for the

@@ -40,7 +40,8 @@ struct Chunk {
 
 impl Chunk {
     fn new(start: u32, rows: Vec<(u64, TailRow)>) -> Self {
-        let (dims, blocks) = rows.first().map_or((1, 1), |(_, r)| (r.code.codes.len(), r.code.inv_norms.len()));
+        let (dims, blocks) =
+            rows.first().map_or((1, 1), |(_, r)| (r.code.codes.len(), r.code.inv_norms.len()));
         let mut chunk = Self {
             start,
             dims,

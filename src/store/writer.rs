@@ -185,7 +185,15 @@ impl Writer {
         let log = LogWriter::create(&*self.disk, &self.dir, &self.uuid, log_id, self.log.next(), durability)?;
         (next.log, next.first_sequence) = (log_id, log.next());
         let old_log = log::name(self.log.id());
-        self.replace(next, Snapshot { sealed, tail: Default::default(), tail_dead: Default::default(), ..(*snapshot).clone() })?;
+        self.replace(
+            next,
+            Snapshot {
+                sealed,
+                tail: Default::default(),
+                tail_dead: Default::default(),
+                ..(*snapshot).clone()
+            },
+        )?;
         self.log = log;
         self.garbage.push(old_log);
         self.collect_garbage();
@@ -218,8 +226,13 @@ impl Writer {
         let mut next = Manifest { clean: None, ..self.manifest.clone() };
         let merged = if rows.len() > 0 { Some(self.write_segment(&rows, &mut next)?) } else { None };
         let goes = |part: usize| parts.contains(&(part as u32));
-        let gone: Vec<SegmentEntry> =
-            next.segments.iter().enumerate().filter(|(part, _)| goes(*part)).map(|(_, s)| s.clone()).collect();
+        let gone: Vec<SegmentEntry> = next
+            .segments
+            .iter()
+            .enumerate()
+            .filter(|(part, _)| goes(*part))
+            .map(|(_, s)| s.clone())
+            .collect();
         let mut part = 0..;
         next.segments.retain(|_| !part.next().is_some_and(goes));
         let mut part = 0..;
@@ -325,7 +338,8 @@ pub(crate) fn replay(
 ) -> Result<(Snapshot, u64), StoreError> {
     let mut draft = Draft::new(base, next_order, u64::MAX);
     for payload in &log.payloads {
-        let damaged = |what| StoreError::Corrupt { file: log.name.clone(), offset: payload.start as u64, what };
+        let damaged =
+            |what| StoreError::Corrupt { file: log.name.clone(), offset: payload.start as u64, what };
         let records: Vec<Record> = record::decode(&bytes[payload.clone()], &base.layout)
             .ok_or_else(|| damaged("a frame does not hold records"))?;
         for record in records {

@@ -85,7 +85,10 @@ mod tests {
         assert_eq!(refused(&["color"]), SchemaError::Repeated { key: "color".into() });
         assert_eq!(refused(&["x", "x"]), SchemaError::Repeated { key: "x".into() });
         assert_eq!(refused(&["k"; 9]), SchemaError::TooMany { count: 11 });
-        assert!(base.with_keys(&["\u{c4}hre", "\u{39a}", "has space"]).is_ok(), "only Latin capitals are barred");
+        assert!(
+            base.with_keys(&["\u{c4}hre", "\u{39a}", "has space"]).is_ok(),
+            "only Latin capitals are barred"
+        );
         assert!(base.with_keys(&["a".repeat(64)]).is_ok());
         assert_eq!(refused(&[&"\u{e4}".repeat(65)]), SchemaError::TooLong { chars: 65 });
     }

@@ -283,7 +283,10 @@ mod tests {
         assert_eq!(refused(&Tags::from([("Color", "x")])), TagError::UnknownKey { key: "Color".into() });
         assert_eq!(refused(&Tags::from([("color", "")])), TagError::NoValue { key: "color".into() });
         let none: [&str; 0] = [];
-        assert_eq!(refused(&Tags::new().with_values("color", none)), TagError::NoValue { key: "color".into() });
+        assert_eq!(
+            refused(&Tags::new().with_values("color", none)),
+            TagError::NoValue { key: "color".into() }
+        );
         let many = Tags::new().with_values("color", (0..33).map(|i| i.to_string()));
         assert_eq!(refused(&many), TagError::TooManyValues { key: "color".into(), count: 33 });
         let long = Tags::from([("color", "\u{e4}".repeat(257))]);

@@ -21,14 +21,12 @@ use crate::vector::Layout;
 /// A sealed segment, open for reading.
 #[derive(Debug)]
 pub(crate) struct Segment {
-    id: u64,
     name: String,
     map: Mapped,
     rows: u32,
     dims: usize,
     blocks: usize,
     sections: Vec<Section>,
-    file: SegmentFile,
 }
 
 /// Where a section lies, and which of its blocks were checked.
@@ -53,7 +51,8 @@ impl Segment {
         let name = name(id);
         let map = disk.map(&dir.join(&name)).map_err(StoreError::io("map", &name))?;
         let bytes = map.bytes();
-        let damaged = |offset: usize, what| StoreError::Corrupt { file: name.clone(), offset: offset as u64, what };
+        let damaged =
+            |offset: usize, what| StoreError::Corrupt { file: name.clone(), offset: offset as u64, what };
         let at = bytes.len().checked_sub(FOOTER).ok_or(damaged(0, "cut short"))?;
         if bytes.len() as u64 != expected.len {
             return Err(damaged(bytes.len(), "the length is not the manifest's"));
@@ -69,7 +68,7 @@ impl Segment {
         }
         let sections = sections(bytes, start..at).map_err(|(offset, what)| damaged(offset, what))?;
         let (rows, dims, blocks) = (expected.rows, layout.dims(), layout.blocks());
-        let segment = Self { id, name, map, rows, dims, blocks, sections, file: expected };
+        let segment = Self { name, map, rows, dims, blocks, sections };
         segment.check_shape()?;
         Ok(segment)
     }
@@ -91,16 +90,8 @@ impl Segment {
         if sound { Ok(()) } else { Err(self.damaged(Kind::Codes, 0, "a section has the wrong length")) }
     }
 
-    pub(crate) fn id(&self) -> u64 {
-        self.id
-    }
-
     pub(crate) fn rows(&self) -> u32 {
         self.rows
-    }
-
-    pub(crate) fn file(&self) -> SegmentFile {
-        self.file
     }
 
     fn section(&self, kind: Kind) -> &Section {
@@ -120,7 +111,8 @@ impl Segment {
     fn bytes(&self, kind: Kind, range: Range<usize>) -> Result<&[u8], StoreError> {
         let section = self.section(kind);
         let whole = &self.map.bytes()[section.range.clone()];
-        let bytes = whole.get(range.clone()).ok_or_else(|| self.damaged(kind, 0, "an offset lies outside"))?;
+        let bytes =
+            whole.get(range.clone()).ok_or_else(|| self.damaged(kind, 0, "an offset lies outside"))?;
         if !bytes.is_empty() {
             for block in range.start / BLOCK..=(range.end - 1) / BLOCK {
                 let (word, bit) = (&section.checked[block / 64], 1 << (block % 64));

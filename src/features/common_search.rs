@@ -1,0 +1,107 @@
+//! The built-in model: EfficientNet-Lite0 and perceptual descriptors in a vector of 160 + 96 values.
+
+use std::cell::RefCell;
+use std::sync::OnceLock;
+
+use super::bundle::BundleError;
+use super::calibrate;
+use super::cnn::Network;
+use super::embedder::{EmbedError, Embedder, Embedding, Mode};
+use super::fuse::Fusion;
+use super::perceptual::{Grey, Histogram, Spectrum, edges};
+use crate::region::View;
+use crate::resample::Resampler;
+
+/// Values of the semantic block (what is shown) and of the copy block (this very picture).
+const BLOCKS: [usize; 2] = [160, 96];
+
+/// The model instances use unless they name another: `common-search`.
+///
+/// The same picture through the same decoder gets the same bits on every machine: sums run in a fixed order and
+/// nothing depends on the platform's mathematical library.
+#[derive(Debug, Default)]
+pub struct CommonSearch {
+    parts: OnceLock<Result<Parts, BundleError>>,
+}
+
+#[derive(Debug)]
+struct Parts {
+    network: Network,
+    histogram: Histogram,
+    fusion: Fusion,
+}
+
+/// The planes of one picture and the memory to make them; kept by each thread.
+#[derive(Default)]
+struct Planes {
+    resampler: Resampler,
+    rgb224: Vec<u8>,
+    rgb64: Vec<u8>,
+}
+
+thread_local! {
+    static PLANES: RefCell<Planes> = RefCell::default();
+}
+
+impl Parts {
+    fn load() -> Result<Self, BundleError> {
+        let fusion = Fusion::load(BLOCKS[0], BLOCKS[1])?;
+        Ok(Self { network: Network::load()?, histogram: Histogram::new(), fusion })
+    }
+}
+
+impl CommonSearch {
+    /// The model, its weights not yet unpacked: [`ready`](Embedder::ready) or the first picture does that.
+    pub const fn new() -> Self {
+        Self { parts: OnceLock::new() }
+    }
+
+    fn parts(&self) -> Result<&Parts, EmbedError> {
+        self.parts.get_or_init(Parts::load).as_ref().map_err(|damage| EmbedError::Unusable(Box::new(*damage)))
+    }
+
+    /// The embedding of a picture that is already scaled: `rgb224 [224, 224, 3]` for the network and
+    /// `rgb64 [64, 64, 3]` for the rest.
+    fn from_planes(&self, rgb224: &[u8], rgb64: &[u8]) -> Result<Embedding, EmbedError> {
+        let parts = self.parts()?;
+        let taps = parts.network.run(rgb224);
+        let grey = Grey::new(rgb64);
+        let vector = parts.fusion.blocks(&taps, &parts.histogram.of(rgb64), &edges(&grey));
+        Ok(Embedding { vector, hash: Some(Spectrum::new(&grey).hash()) })
+    }
+}
+
+impl Embedder for CommonSearch {
+    fn name(&self) -> &str {
+        "common-search"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn blocks(&self) -> &[usize] {
+        &BLOCKS
+    }
+
+    fn ready(&self) -> Result<(), EmbedError> {
+        self.parts().map(|_| ())
+    }
+
+    fn embed(&self, view: View<'_>) -> Result<Embedding, EmbedError> {
+        PLANES.with_borrow_mut(|planes| {
+            let Planes { resampler, rgb224, rgb64 } = planes;
+            resampler.network(view, rgb224).map_err(|refused| EmbedError::Failed(Box::new(refused)))?;
+            resampler.small(view, rgb64).map_err(|refused| EmbedError::Failed(Box::new(refused)))?;
+            self.from_planes(rgb224, rgb64)
+        })
+    }
+
+    fn weights(&self, mode: Mode) -> Vec<f32> {
+        calibrate::weights(mode).to_vec()
+    }
+
+    fn calibration(&self, mode: Mode) -> &[(f32, f32)] {
+        calibrate::points(mode)
+    }
+}

@@ -1,0 +1,123 @@
+//! The built-in model against what the reference gives for the pictures of `examples/pictures`.
+
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::{CommonSearch, Embedder};
+use crate::image::{self, Pixels, SizeLimits};
+use crate::region::View;
+
+const GOLDEN: &[u8] = include_bytes!("../../tests/fixtures/golden.bin");
+
+/// One picture of `golden.bin` (`tools/make_golden.py` has the layout).
+struct Golden {
+    path: String,
+    semantic: Vec<f32>,
+    copy: Vec<f32>,
+    hash: [u8; 32],
+    hist: Vec<f32>,
+    edge: Vec<f32>,
+    trim: Vec<f32>,
+    plane: Vec<u8>,
+}
+
+fn golden(mut raw: &[u8], planes: bool) -> Vec<Golden> {
+    let mut take = |len: usize| {
+        let (now, rest) = raw.split_at(len);
+        raw = rest;
+        now.to_vec()
+    };
+    let floats =
+        |raw: Vec<u8>| raw.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect::<Vec<f32>>();
+    let mut all = Vec::new();
+    for _ in 0..if planes { 33 } else { 15 } {
+        let len = usize::from(take(1)[0]);
+        all.push(Golden {
+            path: String::from_utf8(take(len)).unwrap(),
+            semantic: floats(take(640)),
+            copy: floats(take(384)),
+            hash: take(32).try_into().unwrap(),
+            hist: floats(take(576)),
+            edge: floats(take(512)),
+            trim: floats(take(16)),
+            plane: if planes { take(64 * 64 * 3) } else { Vec::new() },
+        });
+    }
+    assert!(raw.is_empty());
+    all
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+fn picture(file: &Path) -> Pixels {
+    image::decode(&std::fs::read(file).unwrap(), &SizeLimits::any())
+        .unwrap_or_else(|e| panic!("{file:?}: {e}"))
+}
+
+/// Worst cosines of the blocks and largest distance of hashes over pictures, with a line for each.
+fn judge(all: &[Golden], root: &Path) -> (f64, f64, u32) {
+    let model = CommonSearch::new();
+    let mut worst = (1.0_f64, 1.0_f64, 0);
+    for golden in all {
+        let have = model.embed(View::whole(&picture(&root.join(&golden.path)))).unwrap();
+        let (s, c) =
+            (cosine(&have.vector[..160], &golden.semantic), cosine(&have.vector[160..], &golden.copy));
+        let bits = have.hash.unwrap().iter().zip(golden.hash).map(|(a, b)| (a ^ b).count_ones()).sum();
+        println!("{:.5} {:.5} {bits:3} {}", s, c, golden.path);
+        worst = (worst.0.min(s), worst.1.min(c), worst.2.max(bits));
+    }
+    println!("worst: S {:.5} C {:.5} hash {}", worst.0, worst.1, worst.2);
+    worst
+}
+
+#[test]
+fn the_committed_pictures_get_the_reference_vectors() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let (s, c, bits) = judge(&golden(GOLDEN, false), &root);
+    assert!(s >= 0.998 && c >= 0.998 && bits <= 8, "S {s} C {c} hash {bits}");
+}
+
+/// With LOOKALIKE_GOLDEN = a file of `make_golden.py --all` and LOOKALIKE_ROOT = the folder its paths lie below.
+#[test]
+#[ignore = "needs pictures that are not in the repository"]
+fn all_pictures_get_the_reference_vectors() {
+    use super::perceptual::{Grey, Histogram, Spectrum, edges};
+
+    let variable = |name: &str| PathBuf::from(std::env::var_os(name).unwrap());
+    let all = golden(&std::fs::read(variable("LOOKALIKE_GOLDEN")).unwrap(), true);
+    for golden in &all {
+        let grey = Grey::new(&golden.plane);
+        let hash = Spectrum::new(&grey).hash();
+        let bits: u32 = hash.iter().zip(golden.hash).map(|(a, b)| (a ^ b).count_ones()).sum();
+        let hist = cosine(&Histogram::new().of(&golden.plane), &golden.hist);
+        let edge = cosine(&edges(&grey), &golden.edge);
+        println!("from the plane: hist {hist:.7} edge {edge:.7} hash {bits} {}", golden.path);
+        assert!(hist > 0.99999 && edge > 0.99999 && bits <= 2);
+    }
+    let (s, c, bits) = judge(&all, &variable("LOOKALIKE_ROOT"));
+    assert!(s >= 0.995 && c >= 0.995 && bits <= 8, "S {s} C {c} hash {bits}");
+}
+
+/// With LOOKALIKE_LIST = a file of paths, one a line: writes for each the 256 values (f32) and the hash (32 bytes) to
+/// the file LOOKALIKE_OUT.
+#[test]
+#[ignore = "a tool for evaluations"]
+fn extract_a_list() {
+    let variable = |name: &str| PathBuf::from(std::env::var_os(name).unwrap());
+    let list = std::fs::read_to_string(variable("LOOKALIKE_LIST")).unwrap();
+    let files: Vec<&str> = list.lines().collect();
+    let model = CommonSearch::new();
+    let rows: Vec<Vec<u8>> = files
+        .par_iter()
+        .map(|file| {
+            let have = model.embed(View::whole(&picture(Path::new(file)))).unwrap();
+            have.vector.iter().flat_map(|v| v.to_le_bytes()).chain(have.hash.unwrap()).collect()
+        })
+        .collect();
+    std::fs::write(variable("LOOKALIKE_OUT"), rows.concat()).unwrap();
+}
