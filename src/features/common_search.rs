@@ -62,7 +62,7 @@ impl CommonSearch {
 
     /// The embedding of a picture that is already scaled: `rgb224 [224, 224, 3]` for the network and
     /// `rgb64 [64, 64, 3]` for the rest.
-    fn from_planes(&self, rgb224: &[u8], rgb64: &[u8]) -> Result<Embedding, EmbedError> {
+    fn embed_planes(&self, rgb224: &[u8], rgb64: &[u8]) -> Result<Embedding, EmbedError> {
         let parts = self.parts()?;
         let taps = parts.network.run(rgb224);
         let grey = Grey::new(rgb64);
@@ -93,7 +93,7 @@ impl Embedder for CommonSearch {
             let Planes { resampler, rgb224, rgb64 } = planes;
             resampler.network(view, rgb224).map_err(|refused| EmbedError::Failed(Box::new(refused)))?;
             resampler.small(view, rgb64).map_err(|refused| EmbedError::Failed(Box::new(refused)))?;
-            self.from_planes(rgb224, rgb64)
+            self.embed_planes(rgb224, rgb64)
         })
     }
 

@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use super::perceptual::{Grey, Histogram, Spectrum, content_box, edges};
 use super::{CommonSearch, Embedder};
 use crate::image::{self, Pixels, SizeLimits};
 use crate::region::View;
+use crate::resample::Resampler;
 
 const GOLDEN: &[u8] = include_bytes!("../../tests/fixtures/golden.bin");
 
@@ -64,7 +66,12 @@ fn judge(all: &[Golden], root: &Path) -> (f64, f64, u32) {
     let model = CommonSearch::new();
     let mut worst = (1.0_f64, 1.0_f64, 0);
     for golden in all {
-        let have = model.embed(View::whole(&picture(&root.join(&golden.path)))).unwrap();
+        let pixels = picture(&root.join(&golden.path));
+        let mut cells = Vec::new();
+        Resampler::new().trim(View::whole(&pixels), &mut cells).unwrap();
+        let trim: Vec<f32> = content_box(&cells).iter().map(|v| *v as f32 / 128.0).collect();
+        assert_eq!(trim, golden.trim, "{}", golden.path);
+        let have = model.embed(View::whole(&pixels)).unwrap();
         let (s, c) =
             (cosine(&have.vector[..160], &golden.semantic), cosine(&have.vector[160..], &golden.copy));
         let bits = have.hash.unwrap().iter().zip(golden.hash).map(|(a, b)| (a ^ b).count_ones()).sum();
@@ -86,8 +93,6 @@ fn the_committed_pictures_get_the_reference_vectors() {
 #[test]
 #[ignore = "needs pictures that are not in the repository"]
 fn all_pictures_get_the_reference_vectors() {
-    use super::perceptual::{Grey, Histogram, Spectrum, edges};
-
     let variable = |name: &str| PathBuf::from(std::env::var_os(name).unwrap());
     let all = golden(&std::fs::read(variable("LOOKALIKE_GOLDEN")).unwrap(), true);
     for golden in &all {

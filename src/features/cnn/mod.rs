@@ -140,7 +140,7 @@ mod tests {
     #[ignore = "a measurement"]
     fn time_of_a_pass() {
         let network = Network::load().unwrap();
-        let rgb: Vec<u8> = (0..INPUT_BYTES).map(|i| (i * 7919 >> 5) as u8).collect();
+        let rgb: Vec<u8> = (0..INPUT_BYTES).map(|i| ((i * 7919) >> 5) as u8).collect();
         let pass = || {
             let begun = std::time::Instant::now();
             std::hint::black_box(network.run(&rgb));
