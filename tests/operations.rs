@@ -235,7 +235,7 @@ fn a_resolver_gives_pictures() {
     shoes.delete("red.bmp").unwrap();
     assert_eq!(paths(&shoes, &Query::path("red.bmp"))[0], "half.bmp");
     // A picture that is there wins over the path.
-    let both = Query { path: Some("half.bmp".into()), ..Query::image(bmp(100, 100, [0, 0, 255])) };
+    let both = Query::image(bmp(100, 100, [0, 0, 255])).or_path("half.bmp");
     assert_eq!(paths(&shoes, &both)[0], "blue");
 }
 

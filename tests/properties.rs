@@ -45,7 +45,8 @@ proptest! {
         let boxed = shoes.search(&Query::image(&picture).region(region));
         prop_assert_eq!(boxed.is_ok(), fits, "{:?}: {:?}", region, boxed);
 
-        let mut query = Query { path: Some(path.clone().into()), is_crop, min_sim, ..Query::image(&picture) };
+        let mut query = Query::image(&picture).or_path(&*path);
+        (query.is_crop, query.min_sim) = (is_crop, min_sim);
         query = query.limit(limit).offset(offset).filter(tags.clone()).region(region);
         let _ = shoes.search(&query);
         let _ = shoes.search(&Query::path(&*path).limit(limit));

@@ -248,6 +248,13 @@ impl<'a> Query<'a> {
         Self { path: Some(path.into()), ..Self::new() }
     }
 
+    /// A path beside the picture, as the service's requests may carry one: it is used when the picture is empty.
+    #[must_use]
+    pub fn or_path(mut self, path: impl Into<Cow<'a, str>>) -> Self {
+        self.path = Some(path.into());
+        self
+    }
+
     /// By tags alone: hits in the order they were added, without a `sim`.
     pub fn tags(tags: Tags) -> Self {
         Self { tags, ..Self::new() }
