@@ -260,7 +260,7 @@ fn sequential(
     if last == 0 {
         idct::flat_block(block[0], out, width);
     } else {
-        idct::block(&block, out, width);
+        idct::block(&block, last, out, width);
     }
     Ok(())
 }
@@ -410,14 +410,15 @@ pub(super) fn finish(component: &mut Component) {
         for (x, block) in blocks.iter().enumerate() {
             let Some(out) = lines.get_mut(x * 8..) else { continue };
             let mut values = [0i32; 64];
-            for ((&value, &step), &natural) in block.iter().zip(&quant).zip(&ZIGZAG) {
+            let mut last = 0;
+            for (k, ((&value, &step), &natural)) in block.iter().zip(&quant).zip(&ZIGZAG).enumerate() {
                 values[usize::from(natural) & 63] = i32::from(value) * i32::from(step);
+                last = if value == 0 { last } else { k };
             }
-
-            if block[1..].iter().all(|&value| value == 0) {
+            if last == 0 {
                 idct::flat_block(values[0], out, width);
             } else {
-                idct::block(&values, out, width);
+                idct::block(&values, last, out, width);
             }
         }
     }
