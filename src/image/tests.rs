@@ -259,9 +259,16 @@ fn adobe_without_jfif_and_unknown_segments_are_read() {
     {
         assert_eq!(decode(&with_segment(&bytes, marker, payload), &ANY).unwrap(), whole);
     }
-    // Fill bytes before a marker.
-    let padded = [&bytes[..2], b"\xFF\xFF\xFF", &bytes[2..]].concat();
-    assert_eq!(decode(&padded, &ANY).unwrap(), whole);
+    // Fill bytes and a few stray bytes before a marker.
+    for stray in [&b"\xFF\xFF\xFF"[..], b"\0\0", b"\xFF\0", &[7; 60]] {
+        let padded = [&bytes[..2], &segment(0xFE, b""), stray, &bytes[2..]].concat();
+        assert_eq!(decode(&padded, &ANY).unwrap(), whole);
+        let end = bytes.len() - 2;
+        assert_eq!(decode(&[&bytes[..end], stray, b"\xFF\xD9"].concat(), &ANY).unwrap(), whole);
+    }
+    // Many: a scan that lost its step.
+    let padded = [&bytes[..bytes.len() - 2], &[7; 100], b"\xFF\xD9"].concat();
+    assert!(is_damaged(&decode(&padded, &ANY)));
 }
 
 #[test]
@@ -427,6 +434,19 @@ fn png_damage_is_seen() {
         }
     }
     assert_eq!(changed, (bytes.len() - 8) * 2);
+}
+
+/// Made by a fuzzing run: the decoder's palette look-up panics on it.
+#[test]
+fn a_png_palette_without_colours_is_damaged() {
+    for colours in [&b""[..], b"\x01", b"\x01\x02"] {
+        let mut header = [100u32.to_be_bytes(), 100u32.to_be_bytes()].concat();
+        header.extend([8, 3, 0, 0, 0]);
+        let data = &fixture("png-grey8.png")[8 + 25..];
+        let start =
+            [b"\x89PNG\r\n\x1A\n".to_vec(), chunk(b"IHDR", &header), chunk(b"PLTE", colours)].concat();
+        assert!(decode_unfenced(&[&start, data].concat()).is_err());
+    }
 }
 
 #[test]
