@@ -560,21 +560,3 @@ fn decode_unfenced(bytes: &[u8]) -> Result<Pixels, PictureError> {
         };
     Ok(orientation.apply(Pixels::from_rgb8(width, height, rgb).map_err(PictureError::damaged)?))
 }
-
-/// Not a test of the suite: writes what the decoder makes of a list of files.
-#[test]
-#[ignore = "ad hoc"]
-fn dump() {
-    use std::io::Write;
-    let list = std::fs::read_to_string(std::env::var("DUMP_LIST").unwrap()).unwrap();
-    let mut out = std::io::BufWriter::new(std::fs::File::create(std::env::var("DUMP_OUT").unwrap()).unwrap());
-    for file in list.lines() {
-        match decode(&std::fs::read(file).unwrap(), &SizeLimits::any()) {
-            Ok(pixels) => {
-                let crc = crc32fast::hash(pixels.as_rgb8());
-                writeln!(out, "{file}\t{}\t{}\t{crc:08x}", pixels.width(), pixels.height()).unwrap();
-            }
-            Err(error) => writeln!(out, "{file}\tERR\t{error:?}").unwrap(),
-        }
-    }
-}
