@@ -184,22 +184,4 @@ mod tests {
         let lengths = planes(&mut Resampler::new(), View::whole(&pixels)).map(|plane| plane.len());
         assert_eq!(lengths, [224 * 224 * 3, 64 * 64 * 3, 128 * 128 * 3]);
     }
-
-    /// Not a test of the suite: writes the planes of a list of `file x y w h`.
-    #[test]
-    #[ignore = "ad hoc"]
-    fn dump_planes() {
-        let list = std::fs::read_to_string(std::env::var("DUMP_LIST").unwrap()).unwrap();
-        let mut all = Vec::new();
-        let mut resampler = Resampler::new();
-        for line in list.lines() {
-            let mut f = line.split('\t');
-            let pixels = decode(&std::fs::read(f.next().unwrap()).unwrap(), &SizeLimits::any()).unwrap();
-            let n: Vec<u32> = f.map(|v| v.parse().unwrap()).collect();
-            let whole = View::whole(&pixels);
-            let view = if n.is_empty() { whole } else { whole.part(n[0], n[1], n[2], n[3]).unwrap() };
-            planes(&mut resampler, view).iter().for_each(|plane| all.extend_from_slice(plane));
-        }
-        std::fs::write(std::env::var("DUMP_OUT").unwrap(), all).unwrap();
-    }
 }

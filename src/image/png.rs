@@ -36,6 +36,13 @@ pub(super) fn decode(
     let (width, height) = decoder.read_header_info()?.size();
     check_sides(width, height, limits)?;
     let mut reader = decoder.read_info()?;
+    // The decoder would panic on a palette that ends within a colour.
+    let info = reader.info();
+    let colours = info.palette.as_ref().map_or(0, |palette| palette.len());
+    if info.color_type == ColorType::Indexed && (!colours.is_multiple_of(3) || !(3..=768).contains(&colours))
+    {
+        return Err(PictureError::damaged("PNG: bad palette"));
+    }
     let (width_px, height_px) = (width as usize, height as usize);
     // The first frame of an animation covers the whole picture, or is the picture shown without animation.
     if reader.info().frame_control().is_some_and(|frame| (frame.width, frame.height) != (width, height)) {

@@ -259,9 +259,16 @@ fn adobe_without_jfif_and_unknown_segments_are_read() {
     {
         assert_eq!(decode(&with_segment(&bytes, marker, payload), &ANY).unwrap(), whole);
     }
-    // Fill bytes before a marker.
-    let padded = [&bytes[..2], b"\xFF\xFF\xFF", &bytes[2..]].concat();
-    assert_eq!(decode(&padded, &ANY).unwrap(), whole);
+    // Fill bytes and a few stray bytes before a marker.
+    for stray in [&b"\xFF\xFF\xFF"[..], b"\0\0", b"\xFF\0", &[7; 60]] {
+        let padded = [&bytes[..2], &segment(0xFE, b""), stray, &bytes[2..]].concat();
+        assert_eq!(decode(&padded, &ANY).unwrap(), whole);
+        let end = bytes.len() - 2;
+        assert_eq!(decode(&[&bytes[..end], stray, b"\xFF\xD9"].concat(), &ANY).unwrap(), whole);
+    }
+    // Many: a scan that lost its step.
+    let padded = [&bytes[..bytes.len() - 2], &[7; 100], b"\xFF\xD9"].concat();
+    assert!(is_damaged(&decode(&padded, &ANY)));
 }
 
 #[test]
@@ -429,6 +436,19 @@ fn png_damage_is_seen() {
     assert_eq!(changed, (bytes.len() - 8) * 2);
 }
 
+/// Found by fuzzing: the decoder's palette look-up panics on it.
+#[test]
+fn a_png_palette_of_parts_of_colours_is_damaged() {
+    for colours in [&b""[..], &[1], &[1; 2], &[1; 4], &[1; 190], &[1; 767], &[1; 771]] {
+        let mut header = [100u32.to_be_bytes(), 100u32.to_be_bytes()].concat();
+        header.extend([8, 3, 0, 0, 0]);
+        let data = &fixture("png-grey8.png")[8 + 25..];
+        let start =
+            [b"\x89PNG\r\n\x1A\n".to_vec(), chunk(b"IHDR", &header), chunk(b"PLTE", colours)].concat();
+        assert!(decode_unfenced(&[&start, data].concat()).is_err());
+    }
+}
+
 #[test]
 fn exif_is_read_in_both_byte_orders_or_not_at_all() {
     let big = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0".to_vec();
@@ -539,22 +559,4 @@ fn decode_unfenced(bytes: &[u8]) -> Result<Pixels, PictureError> {
             Format::Bmp => bmp::decode(bytes, &SMALL)?,
         };
     Ok(orientation.apply(Pixels::from_rgb8(width, height, rgb).map_err(PictureError::damaged)?))
-}
-
-/// Not a test of the suite: writes what the decoder makes of a list of files.
-#[test]
-#[ignore = "ad hoc"]
-fn dump() {
-    use std::io::Write;
-    let list = std::fs::read_to_string(std::env::var("DUMP_LIST").unwrap()).unwrap();
-    let mut out = std::io::BufWriter::new(std::fs::File::create(std::env::var("DUMP_OUT").unwrap()).unwrap());
-    for file in list.lines() {
-        match decode(&std::fs::read(file).unwrap(), &SizeLimits::any()) {
-            Ok(pixels) => {
-                let crc = crc32fast::hash(pixels.as_rgb8());
-                writeln!(out, "{file}\t{}\t{}\t{crc:08x}", pixels.width(), pixels.height()).unwrap();
-            }
-            Err(error) => writeln!(out, "{file}\tERR\t{error:?}").unwrap(),
-        }
-    }
 }

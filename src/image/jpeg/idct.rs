@@ -56,24 +56,39 @@ fn sample(value: i32) -> u8 {
 
 /// Turns the 64 dequantised coefficients of a block into its samples, `out[row * stride + column]`.
 ///
-/// `out` must hold seven rows of `stride` and eight samples more; a shorter one is left as it is.
-pub(super) fn block(coefficients: &[i32; 64], out: &mut [u8], stride: usize) {
+/// `last` is the place in zigzag order of the last coefficient that is not zero. `out` must hold seven rows of
+/// `stride` and eight samples more; a shorter one is left as it is.
+pub(super) fn block(coefficients: &[i32; 64], last: usize, out: &mut [u8], stride: usize) {
+    // The first ten coefficients in zigzag order lie in the first four rows and columns.
+    if last < 10 {
+        corner::<4>(coefficients, out, stride);
+    } else {
+        corner::<8>(coefficients, out, stride);
+    }
+}
+
+/// The transform of a block whose coefficients are zero but in the first `N` rows and columns.
+#[inline(always)]
+fn corner<const N: usize>(coefficients: &[i32; 64], out: &mut [u8], stride: usize) {
     const ROUND1: W = Wrapping(1 << (CONST_BITS - PASS1_BITS - 1));
     const ROUND2: W = Wrapping(1 << (CONST_BITS + PASS1_BITS + 2));
-    let mut work = [Wrapping(0i32); 64];
-    for column in 0..8 {
-        let s: [W; 8] = std::array::from_fn(|i| Wrapping(coefficients[i * 8 + column]));
+    const ZERO: W = Wrapping(0);
+    let mut work = [[ZERO; 8]; 8];
+    for column in 0..N {
+        let s: [W; 8] =
+            std::array::from_fn(|i| if i < N { Wrapping(coefficients[i * 8 + column]) } else { ZERO });
         let values = if s[1..].iter().all(|v| v.0 == 0) {
             [s[0] << PASS1_BITS; 8]
         } else {
             transform(s).map(|v| (v + ROUND1) >> (CONST_BITS - PASS1_BITS))
         };
-        for (i, value) in values.into_iter().enumerate() {
-            work[i * 8 + column] = value;
+        for (row, value) in work.iter_mut().zip(values) {
+            row[column] = value;
         }
     }
-    for (s, row) in work.as_chunks::<8>().0.iter().zip(out.chunks_mut(stride)) {
-        let values = transform(*s).map(|v| sample(((v + ROUND2) >> (CONST_BITS + PASS1_BITS + 3)).0));
+    for (s, row) in work.iter().zip(out.chunks_mut(stride)) {
+        let s: [W; 8] = std::array::from_fn(|i| if i < N { s[i] } else { ZERO });
+        let values = transform(s).map(|v| sample(((v + ROUND2) >> (CONST_BITS + PASS1_BITS + 3)).0));
         if let Some(eight) = row.first_chunk_mut::<8>() {
             *eight = values;
         }
@@ -86,6 +101,64 @@ pub(super) fn flat_block(mean: i32, out: &mut [u8], stride: usize) {
     for row in out.chunks_mut(stride).take(8) {
         if let Some(eight) = row.first_chunk_mut::<8>() {
             *eight = [value; 8];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::jpeg::scan::ZIGZAG;
+
+    /// A stream of numbers from a fixed seed.
+    fn numbers() -> impl FnMut(i32) -> i32 {
+        let mut state = 1u64;
+        move |range| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as i32 % (2 * range + 1) - range
+        }
+    }
+
+    #[test]
+    fn short_ways_give_the_same() {
+        let mut number = numbers();
+        for _ in 0..3000 {
+            let mut values = [0; 64];
+            for &place in &ZIGZAG[..10] {
+                values[usize::from(place)] = number(300);
+            }
+            let (mut short, mut long) = ([0; 64], [0; 64]);
+            block(&values, 9, &mut short, 8);
+            block(&values, 63, &mut long, 8);
+            assert_eq!(short, long);
+            let mut flat = [0; 64];
+            flat[0] = values[0] * 8;
+            flat_block(flat[0], &mut short, 8);
+            block(&flat, 63, &mut long, 8);
+            assert_eq!(short, long);
+        }
+    }
+
+    #[test]
+    fn is_within_one_of_the_exact_transform() {
+        let mut number = numbers();
+        for _ in 0..300 {
+            let values: [i32; 64] = std::array::from_fn(|i| if i % 3 == 0 { number(200) } else { 0 });
+            let mut out = [0; 64];
+            block(&values, 63, &mut out, 8);
+            for (place, &got) in out.iter().enumerate() {
+                let mut sum = 0.0;
+                for (i, &value) in values.iter().enumerate() {
+                    let half = std::f64::consts::PI / 16.0;
+                    let cosine = |x: usize, u: usize| {
+                        let scale = if u == 0 { std::f64::consts::FRAC_1_SQRT_2 } else { 1.0 };
+                        scale * (((2 * x + 1) * u) as f64 * half).cos()
+                    };
+                    sum += f64::from(value) * cosine(place / 8, i / 8) * cosine(place % 8, i % 8) / 4.0;
+                }
+                let want = (sum + 128.0).clamp(0.0, 255.0);
+                assert!((f64::from(got) - want).abs() <= 1.0, "{got} {want}");
+            }
         }
     }
 }

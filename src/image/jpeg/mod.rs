@@ -36,6 +36,10 @@ const CUT: JpegError = JpegError::Damaged("the file ends before the end-of-image
 /// takes, so their number is what bounds the work a small file can cause.
 const MAX_SCANS: usize = 128;
 
+/// Bytes that may stand between the end of a segment or of a scan's last block and the next marker. The
+/// standard allows none, some writers pad; many more mean that the data went out of step with the blocks.
+const MAX_SLACK: usize = 64;
+
 /// One of the one to four channels, with its share of the picture.
 struct Component {
     id: u8,
@@ -127,11 +131,9 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// The next marker, skipping fill bytes. `Damaged` if something else stands here.
+    /// The next marker, skipping fill bytes and a few stray ones.
     fn marker(&mut self) -> Result<u8, JpegError> {
-        if *self.data.get(self.pos).ok_or(CUT)? != 0xFF {
-            return Err(JpegError::Damaged("no marker where one must be"));
-        }
+        self.skip_slack()?;
         loop {
             self.pos += 1;
             match *self.data.get(self.pos).ok_or(CUT)? {
@@ -142,6 +144,23 @@ impl<'a> Decoder<'a> {
                 }
             }
         }
+    }
+
+    /// Goes on to the next marker, which must not be far.
+    fn skip_slack(&mut self) -> Result<(), JpegError> {
+        let rest = self.data.get(self.pos..).unwrap_or(&[]);
+        for (skipped, pair) in rest.windows(2).enumerate() {
+            if let [0xFF, next] = pair
+                && *next != 0
+            {
+                self.pos += skipped;
+                return Ok(());
+            }
+            if skipped >= MAX_SLACK {
+                return Err(JpegError::Damaged("bytes that belong to no segment and no block"));
+            }
+        }
+        Err(CUT)
     }
 
     /// The payload of the segment that starts here.

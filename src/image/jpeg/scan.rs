@@ -12,10 +12,6 @@ pub(super) const ZIGZAG: [u8; 64] = [
     58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
 ];
 
-/// Bytes that may stand between the last block of a scan and the next marker. The standard allows none, some
-/// encoders pad; much more means that the data went out of step with the blocks.
-const MAX_SLACK: usize = 64;
-
 const PAST_BLOCK: JpegError = JpegError::Damaged("a run of coefficients past the end of its block");
 
 /// Most blocks of an MCU (T.81, B.2.3).
@@ -40,7 +36,7 @@ struct Band {
 }
 
 impl Decoder<'_> {
-    /// Reads the scan whose header is `header`; leaves the position at the marker after it.
+    /// Reads the scan whose header is `header`; leaves the position at the end of its data.
     pub(super) fn scan(&mut self, frame: &mut Frame, header: &[u8]) -> Result<(), JpegError> {
         let (mut parts, mut band) = self.scan_header(frame, header)?;
         self.prepare(frame, &parts)?;
@@ -86,7 +82,7 @@ impl Decoder<'_> {
             }
         }
         self.pos = bits.end();
-        self.skip_slack()
+        Ok(())
     }
 
     /// T.81, B.2.3, with the rules of table B.3 and, for progressive pictures, of G.1.1.1.
@@ -180,28 +176,10 @@ impl Decoder<'_> {
 
     /// The restart marker that must stand here, number `expected` modulo 8.
     fn restart(&mut self, expected: u8) -> Result<(), JpegError> {
-        self.skip_slack()?;
         if self.marker()? != 0xD0 + expected {
             return Err(JpegError::Damaged("a restart marker is missing"));
         }
         Ok(())
-    }
-
-    /// Goes on to the next marker.
-    fn skip_slack(&mut self) -> Result<(), JpegError> {
-        let rest = self.data.get(self.pos..).unwrap_or(&[]);
-        for (skipped, pair) in rest.windows(2).enumerate() {
-            if let [0xFF, next] = pair
-                && *next != 0
-            {
-                self.pos += skipped;
-                return Ok(());
-            }
-            if skipped > MAX_SLACK {
-                return Err(JpegError::Damaged("a scan holds more data than its blocks take"));
-            }
-        }
-        Err(super::CUT)
     }
 }
 
@@ -260,7 +238,7 @@ fn sequential(
     if last == 0 {
         idct::flat_block(block[0], out, width);
     } else {
-        idct::block(&block, out, width);
+        idct::block(&block, last, out, width);
     }
     Ok(())
 }
@@ -410,14 +388,15 @@ pub(super) fn finish(component: &mut Component) {
         for (x, block) in blocks.iter().enumerate() {
             let Some(out) = lines.get_mut(x * 8..) else { continue };
             let mut values = [0i32; 64];
-            for ((&value, &step), &natural) in block.iter().zip(&quant).zip(&ZIGZAG) {
+            let mut last = 0;
+            for (k, ((&value, &step), &natural)) in block.iter().zip(&quant).zip(&ZIGZAG).enumerate() {
                 values[usize::from(natural) & 63] = i32::from(value) * i32::from(step);
+                last = if value == 0 { last } else { k };
             }
-
-            if block[1..].iter().all(|&value| value == 0) {
+            if last == 0 {
                 idct::flat_block(values[0], out, width);
             } else {
-                idct::block(&values, out, width);
+                idct::block(&values, last, out, width);
             }
         }
     }
