@@ -4,8 +4,6 @@
 //! picture. The way from one to the other is [`Region::fit`].
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-// Until the layers above use it.
-#![cfg_attr(not(test), allow(dead_code))]
 
 use std::fmt;
 

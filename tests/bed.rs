@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use lookalike::testing::FaultDisk;
 use lookalike::{
-    Add, CreateInstance, EmbedError, Embedder, Embedding, Gallery, GalleryBuilder, Instance, Query, Source, View,
+    Add, CreateInstance, EmbedError, Embedder, Embedding, Gallery, GalleryBuilder, Instance, Query, Source,
+    View,
 };
 use tempfile::TempDir;
 
@@ -73,6 +74,30 @@ impl Bed {
         names.sort();
         names.pop().unwrap_or_else(|| panic!("no file {prefix}*"))
     }
+}
+
+/// An instance that keeps its gallery alive.
+pub struct Shoes {
+    instance: Instance,
+    _bed: Bed,
+}
+
+impl std::ops::Deref for Shoes {
+    type Target = Instance;
+    fn deref(&self) -> &Instance {
+        &self.instance
+    }
+}
+
+/// The instance `shoes` in a gallery of its own.
+pub fn shoes() -> Shoes {
+    shoes_with(|builder| builder)
+}
+
+/// The same, with options for the gallery.
+pub fn shoes_with(options: impl FnOnce(GalleryBuilder) -> GalleryBuilder) -> Shoes {
+    let bed = Bed::with(options);
+    Shoes { instance: bed.shoes(), _bed: bed }
 }
 
 /// Changes one byte of a file.

@@ -5,11 +5,11 @@ use std::sync::{Arc, OnceLock, mpsc};
 
 use lookalike::testing::DiskCall;
 use lookalike::{
-    Add, Code, CreateInstance, Delete, EmbedError, Embedder, Embedding, Error, Gallery, OnExisting, Query, RaisedBy,
-    Region, Source, Tags, Update, View,
+    Add, Code, CreateInstance, Delete, EmbedError, Embedder, Embedding, Error, Gallery, OnExisting, Query,
+    RaisedBy, Region, Source, Tags, Update, View,
 };
 
-use crate::bed::{Bed, add, bmp, find, flip, shipped};
+use crate::bed::{Bed, add, bmp, find, flip, shipped, shoes};
 
 macro_rules! raised {
     ($($name:ident $code:ident $body:block)*) => {
@@ -50,7 +50,7 @@ fn create_error(request: CreateInstance) -> Error {
 }
 
 fn add_error(add: &Add<'_>) -> Error {
-    Bed::new().shoes().add(add).unwrap_err()
+    shoes().add(add).unwrap_err()
 }
 
 fn picture_error(bytes: &[u8]) -> Error {
@@ -58,7 +58,7 @@ fn picture_error(bytes: &[u8]) -> Error {
 }
 
 fn search_error(query: &Query<'_>) -> Error {
-    Bed::new().shoes().search(query).unwrap_err()
+    shoes().search(query).unwrap_err()
 }
 
 /// A gallery whose instance `shoes` holds `img-1` and `img-2` in a segment, closed.
@@ -153,7 +153,7 @@ raised! {
         let cancel = std::sync::atomic::AtomicBool::new(true);
         let adds = [Add::new("a", Source::vector(vec![1.0; 4]))];
         let options = lookalike::BatchOptions::new().cancel(&cancel);
-        Bed::new().shoes().add_batch(&adds, &options).pop().unwrap().unwrap_err()
+        shoes().add_batch(&adds, &options).pop().unwrap().unwrap_err()
     }
     is_0014_damaged_instance_takes_no_adds InstanceAbnormal {
         let bed = sealed();
@@ -171,9 +171,9 @@ raised! {
         Bed::with(|b| b.model(Told { ready, ..Told::default() })).gallery.create(&create("a", "told")).unwrap_err()
     }
     is_0016_add PathInvalid { add_error(&Add::new("a\0b", Source::vector(vec![1.0; 4]))) }
-    is_0016_check PathInvalid { Bed::new().shoes().check(&"a".repeat(4097)).unwrap_err() }
-    is_0016_update PathInvalid { Bed::new().shoes().update(&Update::new("\n", Tags::new())).unwrap_err() }
-    is_0016_delete PathInvalid { Bed::new().shoes().delete("\t").unwrap_err() }
+    is_0016_check PathInvalid { shoes().check(&"a".repeat(4097)).unwrap_err() }
+    is_0016_update PathInvalid { shoes().update(&Update::new("\n", Tags::new())).unwrap_err() }
+    is_0016_delete PathInvalid { shoes().delete("\t").unwrap_err() }
     is_0016_search PathInvalid { search_error(&Query::path("a\u{7f}")) }
     is_1002_add TagValueMissing { add_error(&Add::new("a", Source::vector(vec![1.0; 4])).tag("color", "")) }
     is_1002_search TagValueMissing { search_error(&Query::tags(Tags::new().with_values("color", [""; 0]))) }
@@ -183,21 +183,21 @@ raised! {
     }
     is_1003_update TooManyTags {
         let tags: Tags = (0..11).map(|i| (format!("k{i}"), "v")).collect();
-        Bed::new().shoes().update(&Update::new("a", tags)).unwrap_err()
+        shoes().update(&Update::new("a", tags)).unwrap_err()
     }
     is_1004_add TagUnknown { add_error(&Add::new("a", Source::vector(vec![1.0; 4])).tag("size", "42")) }
     is_1004_search TagUnknown { search_error(&Query::tags(Tags::from([("size", "42")]))) }
     is_1005_exists AddRefused {
-        let shoes = Bed::new().shoes();
+        let shoes = shoes();
         let request = Add::new("a", Source::vector(vec![1.0; 4])).on_existing(OnExisting::Fail);
         shoes.add(&request).unwrap();
         shoes.add(&request).unwrap_err()
     }
     is_1005_dimensions AddRefused { add_error(&Add::new("a", Source::vector(vec![1.0; 5]))) }
     is_1005_not_finite AddRefused { add_error(&Add::new("a", Source::vector(vec![f32::NAN; 4]))) }
-    is_1006_delete DeleteRefused { Bed::new().shoes().delete("nobody").unwrap_err() }
+    is_1006_delete DeleteRefused { shoes().delete("nobody").unwrap_err() }
     is_1007_update UpdateRefused {
-        Bed::new().shoes().update(&Update::new("nobody", Tags::from([("color", "red")]))).unwrap_err()
+        shoes().update(&Update::new("nobody", Tags::from([("color", "red")]))).unwrap_err()
     }
     is_1008_box SearchRefused {
         search_error(&Query::image(bmp(100, 100, [1; 3])).region(Region::new(90, 90, 11, 10)))
@@ -227,7 +227,7 @@ raised! {
     }
     is_2000_search_unknown_path PictureUnavailable { search_error(&Query::path("nobody")) }
     is_2000_box_of_a_stored_image PictureUnavailable {
-        let shoes = Bed::new().shoes();
+        let shoes = shoes();
         add(&shoes, "a", [1; 3]);
         shoes.search(&Query::path("a").region(Region::new(0, 0, 20, 50))).unwrap_err()
     }
@@ -258,16 +258,16 @@ raised! {
         bed.gallery.instance("shoes").unwrap().search(&Query::path("img-1")).unwrap_err()
     }
     is_2009_update_without_tags TagsRequired {
-        let shoes = Bed::new().shoes();
+        let shoes = shoes();
         add(&shoes, "a", [1; 3]);
         shoes.update(&Update::new("a", Tags::new())).unwrap_err()
     }
     is_2012_add PathEmpty { add_error(&Add::new("", Source::vector(vec![1.0; 4]))) }
-    is_2012_check PathEmpty { Bed::new().shoes().check("").unwrap_err() }
+    is_2012_check PathEmpty { shoes().check("").unwrap_err() }
     is_2012_update PathEmpty {
-        Bed::new().shoes().update(&Update::new("", Tags::from([("color", "red")]))).unwrap_err()
+        shoes().update(&Update::new("", Tags::from([("color", "red")]))).unwrap_err()
     }
-    is_2012_delete PathEmpty { Bed::new().shoes().delete(Delete::new("").if_exists()).unwrap_err() }
+    is_2012_delete PathEmpty { shoes().delete(Delete::new("").if_exists()).unwrap_err() }
     is_2013_empty_path PathAndFileEmpty { search_error(&Query::path("")) }
     is_2013_empty_file PathAndFileEmpty { search_error(&Query::image(&[][..])) }
     is_2014_instance_directory DirectoryNotCreated {
@@ -296,7 +296,7 @@ raised! {
         shoes.add(&Add::new("a", Source::vector(vec![1.0; 4]))).unwrap_err()
     }
     is_2019_closed_instance InstanceMissing {
-        let shoes = Bed::new().shoes();
+        let shoes = shoes();
         shoes.close();
         shoes.len().unwrap_err()
     }
@@ -478,11 +478,11 @@ raised! {
     }
     is_3014_create ModelUnknown { create_error(create("a", "furniture-search")) }
     is_3024_create TooManyInstanceTags { create_error(create("a", "average").tags((0..11).map(|i| i.to_string()))) }
-    is_3024_add_tag_keys TooManyInstanceTags { Bed::new().shoes().add_tag_keys(&["x"; 9]).unwrap_err() }
-    is_3025_remove_tag_key InstanceTagNotDeletable { Bed::new().shoes().remove_tag_key("color").unwrap_err() }
+    is_3024_add_tag_keys TooManyInstanceTags { shoes().add_tag_keys(&["x"; 9]).unwrap_err() }
+    is_3025_remove_tag_key InstanceTagNotDeletable { shoes().remove_tag_key("color").unwrap_err() }
     is_3026_capital InstanceTagNotAdded { create_error(create("a", "average").tags(["Color"])) }
     is_3026_empty InstanceTagNotAdded { create_error(create("a", "average").tags([""])) }
-    is_3026_repeated InstanceTagNotAdded { Bed::new().shoes().add_tag_keys(&["color"]).unwrap_err() }
+    is_3026_repeated InstanceTagNotAdded { shoes().add_tag_keys(&["color"]).unwrap_err() }
     is_3028_not_renamed InstanceNotCreated {
         let bed = Bed::new();
         bed.disk.fail(DiskCall::Rename, "root/a", Io::PermissionDenied);

@@ -45,7 +45,8 @@ fn assert_same(instance: &Instance, model: &Model) {
     by_order.sort_by_key(|(_, (.., order))| *order);
     for colour in ["red", "green", "blue"] {
         let tags = Tags::from([("color", colour)]);
-        let wanted: Vec<&String> = by_order.iter().filter(|(_, (t, ..))| *t == tags).map(|(p, _)| *p).collect();
+        let wanted: Vec<&String> =
+            by_order.iter().filter(|(_, (t, ..))| *t == tags).map(|(p, _)| *p).collect();
         let page = instance.search(&Query::tags(tags).limit(100)).unwrap();
         assert_eq!(page.hits.iter().map(|hit| &hit.path).collect::<Vec<_>>(), wanted, "{colour}");
     }
@@ -247,7 +248,10 @@ fn resuming_a_batch_keeps_what_is_there() {
     let bed = Bed::new();
     let shoes = bed.shoes();
     let adds: Vec<Add<'_>> = (0..10)
-        .map(|i| Add::new(i.to_string(), Source::vector(vec![1.0, i as f32, 0.0, 0.0])).on_existing(OnExisting::Keep))
+        .map(|i| {
+            Add::new(i.to_string(), Source::vector(vec![1.0, i as f32, 0.0, 0.0]))
+                .on_existing(OnExisting::Keep)
+        })
         .collect();
     let first = shoes.add_batch(&adds[..6], &Default::default());
     let second = shoes.add_batch(&adds, &Default::default());

@@ -4,7 +4,7 @@ use lookalike::{
     Add, Added, CreateInstance, Delete, Mode, OnExisting, Pixels, Query, Region, Source, Status, Tags, Update,
 };
 
-use crate::bed::{Bed, add, bmp, bmp_of, paths};
+use crate::bed::{Bed, add, bmp, bmp_of, paths, shoes, shoes_with};
 
 #[test]
 fn an_instance_is_described_as_the_service_does() {
@@ -14,7 +14,10 @@ fn an_instance_is_described_as_the_service_does() {
     assert_eq!(bed.gallery.describe("shoes").unwrap(), created);
     assert_eq!((created.instance_name.as_str(), created.domain.as_str()), ("shoes", "average"));
     assert_eq!((created.desc.as_str(), created.expired_date, created.level), ("Autumn", -1, 30_000_000));
-    assert_eq!((created.tags.as_slice(), created.status), (&["color".into(), "kind".into()][..], Status::Normal));
+    assert_eq!(
+        (created.tags.as_slice(), created.status),
+        (&["color".into(), "kind".into()][..], Status::Normal)
+    );
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64;
     assert!((0..60_000).contains(&(now - created.register_date)), "milliseconds since 1970");
     bed.gallery.create(&CreateInstance::new("a", "common-search")).unwrap();
@@ -56,15 +59,16 @@ fn tag_keys_are_added_and_stay() {
 /// R4: the image searched by its own path comes first, with sim 1, even among equals that are older.
 #[test]
 fn search_by_path_finds_itself_first() {
-    let shoes = Bed::new().shoes();
+    let shoes = shoes();
     for i in 0..30 {
         add(&shoes, &format!("same-{i:02}"), [90, 120, 30]);
     }
     add(&shoes, "other", [0, 0, 255]);
     let page = shoes.search(&Query::path("same-17").limit(5)).unwrap();
-    assert_eq!(page.hits.iter().map(|h| h.path.as_str()).collect::<Vec<_>>(), [
-        "same-17", "same-00", "same-01", "same-02", "same-03"
-    ]);
+    assert_eq!(
+        page.hits.iter().map(|h| h.path.as_str()).collect::<Vec<_>>(),
+        ["same-17", "same-00", "same-01", "same-02", "same-03"]
+    );
     assert!(page.hits.iter().all(|hit| hit.sim == Some(1.0)));
     assert_eq!((page.count, page.found.exact, page.found.rows_scanned), (31, true, 31));
     let without = shoes.search(&Query::path("same-17").exclude_self().limit(100)).unwrap();
@@ -76,7 +80,7 @@ fn search_by_path_finds_itself_first() {
 /// R10, R11: pages of one ranking, count before paging, nothing past the end.
 #[test]
 fn pages_neither_overlap_nor_skip() {
-    let shoes = Bed::with(|b| b.tail_rows(7)).shoes();
+    let shoes = shoes_with(|b| b.tail_rows(7));
     for i in 0..40u8 {
         add(&shoes, &format!("p{i:02}"), [i.wrapping_mul(37), 255 - i, i]);
     }
@@ -99,7 +103,7 @@ fn pages_neither_overlap_nor_skip() {
 
 #[test]
 fn the_limit_is_ten_unless_it_is_set() {
-    let shoes = Bed::new().shoes();
+    let shoes = shoes();
     for i in 0..12 {
         add(&shoes, &i.to_string(), [i, 0, 0]);
     }
@@ -109,7 +113,7 @@ fn the_limit_is_ten_unless_it_is_set() {
 /// R5: adding on an existing path replaces vector and tags, keeps one image and its place.
 #[test]
 fn add_replaces() {
-    let shoes = Bed::new().shoes();
+    let shoes = shoes();
     let red = |path| Add::new(path, Source::bytes(bmp(100, 100, [250, 0, 0]))).tag("color", "red");
     assert_eq!(shoes.add(&red("a")).unwrap(), Added::New);
     assert_eq!(shoes.add(&red("b")).unwrap(), Added::New);
@@ -117,7 +121,10 @@ fn add_replaces() {
     assert_eq!(shoes.add(&blue).unwrap(), Added::Replaced);
     assert_eq!(shoes.len().unwrap(), 2);
     let hits = shoes.search(&Query::image(bmp(100, 100, [0, 0, 250]))).unwrap().hits;
-    assert_eq!((hits[0].path.as_str(), hits[0].sim, &hits[0].tags), ("a", Some(1.0), &Tags::from([("kind", "boot")])));
+    assert_eq!(
+        (hits[0].path.as_str(), hits[0].sim, &hits[0].tags),
+        ("a", Some(1.0), &Tags::from([("kind", "boot")]))
+    );
     assert_eq!(paths(&shoes, &Query::tags(Tags::from([("color", "red")]))), ["b"]);
     // Its place in the order of insertion stays the first.
     shoes.update(&Update::new("b", Tags::from([("kind", "boot")]))).unwrap();
@@ -133,7 +140,7 @@ fn add_replaces() {
 #[test]
 fn update_replaces_or_merges_tags() {
     for sealed in [false, true] {
-        let shoes = Bed::new().shoes();
+        let shoes = shoes();
         let tags = Tags::new().with("color", "red").with_values("kind", ["shoe", "boot"]);
         shoes.add(&Add::new("a", Source::vector(vec![3.0, 1.0, 2.0, 9.0])).tags(tags)).unwrap();
         if sealed {
@@ -153,7 +160,7 @@ fn update_replaces_or_merges_tags() {
 /// R7.
 #[test]
 fn delete_says_whether_it_was_there() {
-    let shoes = Bed::new().shoes();
+    let shoes = shoes();
     add(&shoes, "a", [1; 3]);
     assert!(shoes.delete("a").unwrap());
     assert!(!shoes.check("a").unwrap());
@@ -166,10 +173,12 @@ fn delete_says_whether_it_was_there() {
 #[test]
 fn tags_filter_first() {
     for sealed in [false, true] {
-        let shoes = Bed::new().shoes();
+        let shoes = shoes();
         let colours = [["red", "blue"], ["red", "green"], ["blue", "black"], ["Red", "grey"]];
         for (i, colours) in colours.iter().enumerate() {
-            let tags = Tags::new().with_values("color", *colours).with("kind", if i % 2 == 0 { "shoe" } else { "boot" });
+            let tags = Tags::new()
+                .with_values("color", *colours)
+                .with("kind", if i % 2 == 0 { "shoe" } else { "boot" });
             let shade = 60 * i as u8;
             let picture = Source::bytes(bmp(100, 100, [shade, 255 - shade, 128]));
             shoes.add(&Add::new(format!("p{i}"), picture).tags(tags)).unwrap();
@@ -198,7 +207,7 @@ fn tags_filter_first() {
 /// R1: the tri-state crop, and what the box defaults to.
 #[test]
 fn boxes() {
-    let shoes = Bed::new().shoes();
+    let shoes = shoes();
     add(&shoes, "red", [255, 0, 0]);
     add(&shoes, "blue", [0, 0, 255]);
     add(&shoes, "purple", [128, 0, 128]);
@@ -241,7 +250,7 @@ fn a_resolver_gives_pictures() {
 
 #[test]
 fn min_sim_counts_what_it_keeps() {
-    let shoes = Bed::new().shoes();
+    let shoes = shoes();
     for i in 0..50u8 {
         add(&shoes, &format!("p{i}"), [i * 5, 255 - i * 5, 100]);
     }
@@ -257,7 +266,7 @@ fn min_sim_counts_what_it_keeps() {
 
 #[test]
 fn vectors_and_pixels_are_sources_too() {
-    let shoes = Bed::new().shoes();
+    let shoes = shoes();
     shoes.add(&Add::new("v", Source::vector(vec![30.0, 40.0, 0.0, 0.0]))).unwrap();
     shoes.add(&Add::new("p", Source::pixels(Pixels::from_rgb8(100, 100, vec![7; 30_000]).unwrap()))).unwrap();
     let kept = shoes.vector("v").unwrap();
@@ -324,5 +333,8 @@ fn tags_read_and_write_as_the_service_does() {
     assert!(serde_json::from_str::<Tags>(r#"{"color":7}"#).is_err());
     let info = Bed::new().gallery.create(&CreateInstance::new("a", "average")).unwrap();
     let json = serde_json::to_value(&info).unwrap();
-    assert_eq!((&json["instanceName"], &json["status"], &json["expiredDate"]), (&"a".into(), &"NORMAL".into(), &(-1).into()));
+    assert_eq!(
+        (&json["instanceName"], &json["status"], &json["expiredDate"]),
+        (&"a".into(), &"NORMAL".into(), &(-1).into())
+    );
 }

@@ -3,7 +3,7 @@
 use lookalike::{Add, Query, Region, Source, Tags, Update};
 use proptest::prelude::*;
 
-use crate::bed::{Bed, add, bmp, shipped};
+use crate::bed::{add, bmp, shipped, shoes};
 
 fn tags() -> impl Strategy<Value = Tags> {
     let text = prop_oneof![Just("color".to_owned()), Just("kind".to_owned()), ".{0,5}", "[A-Z]{1,3}"];
@@ -35,7 +35,7 @@ proptest! {
         min_sim in prop_oneof![Just(None), any::<f32>().prop_map(Some)],
         vector in proptest::collection::vec(any::<f32>(), 0..6),
     ) {
-        let shoes = Bed::new().shoes();
+        let shoes = shoes();
         add(&shoes, "kept", [10, 20, 30]);
         let picture = bmp(100, 120, [1, 2, 3]);
         let region = Region::new(x, y, width, height);
@@ -66,7 +66,7 @@ proptest! {
 
     #[test]
     fn any_cut_and_any_flip_of_a_picture_is_survived(cut in 0.0f64..1.0, at in 0.0f64..1.0, bit in 0u8..8) {
-        let shoes = Bed::new().shoes();
+        let shoes = shoes();
         let whole = shipped("clock.jpg");
         let part = &whole[..(whole.len() as f64 * cut) as usize];
         let refused = shoes.add(&Add::new("a", Source::bytes(part)));
@@ -79,7 +79,7 @@ proptest! {
 
 #[test]
 fn floods_are_refused_quickly() {
-    let shoes = Bed::new().shoes();
+    let shoes = shoes();
     let begun = std::time::Instant::now();
     let path = "x".repeat(10 << 20);
     assert_eq!(shoes.check(&path).unwrap_err().code().as_str(), "IS.0016");

@@ -5,8 +5,21 @@ use lookalike::{Add, BatchOptions, CreateInstance, Gallery, Mode, Query, Source}
 use crate::bed::shipped;
 
 const NAMES: [&str; 15] = [
-    "astronaut.jpg", "brick.jpg", "cameraman.jpg", "cat.jpg", "cell.jpg", "clock.jpg", "coffee.jpg", "coins.jpg",
-    "galaxies.jpg", "grass.jpg", "gravel.jpg", "retina.jpg", "rocket.jpg", "text.jpg", "tissue.jpg",
+    "astronaut.jpg",
+    "brick.jpg",
+    "cameraman.jpg",
+    "cat.jpg",
+    "cell.jpg",
+    "clock.jpg",
+    "coffee.jpg",
+    "coins.jpg",
+    "galaxies.jpg",
+    "grass.jpg",
+    "gravel.jpg",
+    "retina.jpg",
+    "rocket.jpg",
+    "text.jpg",
+    "tissue.jpg",
 ];
 
 #[test]
@@ -25,7 +38,7 @@ fn every_picture_finds_itself_and_is_found_again() {
         for mode in Mode::ALL {
             let hits = photos.search(&Query::image(bytes).mode(mode)).unwrap().hits;
             assert_eq!((hits[0].path.as_str(), hits[0].sim), (*name, Some(1.0)), "{mode:?}");
-            assert!(hits[1].sim.unwrap() < 0.9, "{name} is not {}: {:?}", hits[1].path, hits[1].sim);
+            assert!(hits[1].sim.unwrap() < 0.95, "{name} is not {}: {:?}", hits[1].path, hits[1].sim);
             found += 1;
         }
     }

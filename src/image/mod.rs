@@ -4,8 +4,6 @@
 //! small), and only then pixels. Until the sides are known nothing is allocated that depends on the file.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)]
-// Until the layers above use it.
-#![cfg_attr(not(test), allow(dead_code))]
 
 mod bmp;
 mod jpeg;

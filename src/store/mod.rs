@@ -22,7 +22,7 @@ mod writer;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 
 pub use draft::OnExisting;
 pub(crate) use draft::{Op, OpError, Outcome};
@@ -51,12 +51,20 @@ pub(crate) struct Store {
     snapshot: RwLock<Arc<Snapshot>>,
     /// None when the store was opened to be read only.
     writer: Option<Mutex<Writer>>,
-    /// Changes that wait for the writer. Whoever gets the writer next commits them all in one group.
-    queue: Mutex<Vec<Waiting>>,
+    queue: Mutex<Queue>,
+    /// Told when results are there, or the writer is free.
+    turn: Condvar,
     abnormal: AtomicBool,
     capacity: u64,
     torn_bytes: u64,
     _lock: Option<Box<dyn DiskLock>>,
+}
+
+/// Changes that wait for the writer. The first caller that finds the writer free commits them all in one group.
+#[derive(Default)]
+struct Queue {
+    waiting: Vec<Waiting>,
+    busy: bool,
 }
 
 /// Changes of one caller, and where their results go.
@@ -80,9 +88,9 @@ impl Store {
             Opened::Reader { snapshot, lock } => (snapshot, None, Some(lock)),
         };
         let snapshot = RwLock::new(snapshot);
-        let (queue, abnormal) = (Mutex::default(), AtomicBool::new(false));
+        let (queue, turn, abnormal) = (Mutex::default(), Condvar::new(), AtomicBool::new(false));
         let torn_bytes = found.torn_bytes;
-        Ok(Self { snapshot, writer, queue, abnormal, capacity, torn_bytes, _lock: lock })
+        Ok(Self { snapshot, writer, queue, turn, abnormal, capacity, torn_bytes, _lock: lock })
     }
 
     /// The newest state. Whatever returned `Ok` before is in it.
@@ -142,17 +150,24 @@ impl Store {
         };
         let count = ops.len();
         let results = Arc::new(Mutex::new(None));
-        lock(&self.queue).push(Waiting { ops, results: results.clone() });
-        let mut writer = lock(writer);
-        if lock(&results).is_none() {
-            let group = std::mem::take(&mut *lock(&self.queue));
-            self.commit_waiting(&mut writer, group);
+        let mut queue = lock(&self.queue);
+        queue.waiting.push(Waiting { ops, results: results.clone() });
+        while queue.busy && lock(&results).is_none() {
+            queue = self.turn.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
-        drop(writer);
+        if lock(&results).is_none() {
+            queue.busy = true;
+            let group = std::mem::take(&mut queue.waiting);
+            drop(queue);
+            self.commit_waiting(&mut lock(writer), group);
+            lock(&self.queue).busy = false;
+            self.turn.notify_all();
+        } else {
+            drop(queue);
+        }
         let results = lock(&results).take();
         results.unwrap_or_else(|| {
-            // Only when a commit panicked: the writer is stopped and says so to everybody after.
-            let error = Arc::new(StoreError::Stopped("a commit panicked".to_owned()));
+            let error = Arc::new(StoreError::Stopped("a commit gave no result".to_owned()));
             (0..count).map(|_| Err(OpError::Log(error.clone()))).collect()
         })
     }
@@ -167,7 +182,12 @@ impl Store {
         let mut all = match committed {
             Ok(results) => results.into_iter(),
             Err(_) => {
-                writer.stop(&StoreError::Stopped("a commit panicked".to_owned()));
+                let error = StoreError::Stopped("a commit panicked".to_owned());
+                writer.stop(&error);
+                let error = Arc::new(error);
+                for (count, results) in receivers {
+                    *lock(&results) = Some((0..count).map(|_| Err(OpError::Log(error.clone()))).collect());
+                }
                 return;
             }
         };
@@ -175,6 +195,8 @@ impl Store {
         for (count, results) in receivers {
             *lock(&results) = Some(all.by_ref().take(count).collect());
         }
+        // Those who wait go on while segments are merged.
+        self.turn.notify_all();
         // A merge that fails leaves the state as it was and is tried again after a later commit.
         if writer.stopped.is_none() {
             while let Ok(Ok(true)) = catch_unwind(AssertUnwindSafe(|| writer.merge_due())) {
