@@ -6,8 +6,10 @@ use lookalike::{Add, Delete, Durability, Gallery, Instance, OnExisting, Query, S
 
 use crate::bed::{Average, Bed, Random, add};
 
-/// What an instance should hold: tags and vector of each path.
-type Model = BTreeMap<String, (Tags, Vec<f32>, u64)>;
+/// What an image should be: tags, vector, place in the order of insertion.
+type Image = (Tags, Vec<f32>, u64);
+/// What an instance should hold.
+type Model = BTreeMap<String, Image>;
 
 /// A random change to the instance and to the model of it.
 fn step(random: &mut Random, instance: &Instance, model: &mut Model, clock: &mut u64) {
@@ -41,7 +43,7 @@ fn assert_same(instance: &Instance, model: &Model) {
         let path = format!("img/{i}");
         assert_eq!(instance.check(&path).unwrap(), model.contains_key(&path), "{path}");
     }
-    let mut by_order: Vec<(&String, &(Tags, Vec<f32>, u64))> = model.iter().collect();
+    let mut by_order: Vec<(&String, &Image)> = model.iter().collect();
     by_order.sort_by_key(|(_, (.., order))| *order);
     for colour in ["red", "green", "blue"] {
         let tags = Tags::from([("color", colour)]);

@@ -1,5 +1,7 @@
 //! The library through its public interface.
 
+#![allow(unreachable_pub, reason = "a test binary has no public interface")]
+
 mod bed;
 mod codes;
 mod concurrency;

@@ -76,9 +76,8 @@ impl Instance {
         let snapshot = store.snapshot();
         let tags = TagSet::check(&add.tags, &snapshot.schema)?;
         // What the commit will decide, seen early: a full instance or an existing path costs no decoding.
-        match self.foresee(store, &snapshot, add)? {
-            Some(Outcome::Kept) => return Ok(Prepared::Kept),
-            Some(_) | None => {}
+        if self.keeps(store, &snapshot, add)? {
+            return Ok(Prepared::Kept);
         }
         drop(snapshot);
         let (code, hash) = self.embed(&add.source, &add.path, None)?;
@@ -86,16 +85,17 @@ impl Instance {
         Ok(Prepared::Op(Op::Put { path, tags: Arc::new(tags), code, hash, on_existing: add.on_existing }))
     }
 
-    fn foresee(&self, store: &Store, snapshot: &Snapshot, add: &Add<'_>) -> Result<Option<Outcome>, Cause> {
+    /// Whether the image that is there is kept; refused adds are errors.
+    fn keeps(&self, store: &Store, snapshot: &Snapshot, add: &Add<'_>) -> Result<bool, Cause> {
         let full = snapshot.live() >= store.capacity();
         if !full && add.on_existing == OnExisting::Replace {
-            return Ok(None);
+            return Ok(false);
         }
         match (snapshot.locate(&add.path)?, add.on_existing) {
-            (Some(_), OnExisting::Keep) => Ok(Some(Outcome::Kept)),
+            (Some(_), OnExisting::Keep) => Ok(true),
             (Some(_), OnExisting::Fail) => Err(Refusal::ImageExists.into()),
             (None, _) if full => Err(Refusal::Full(store.capacity()).into()),
-            (Some(_), OnExisting::Replace) | (None, _) => Ok(None),
+            (Some(_), OnExisting::Replace) | (None, _) => Ok(false),
         }
     }
 

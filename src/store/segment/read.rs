@@ -337,7 +337,7 @@ fn footer(
 fn sections(bytes: &[u8], table: Range<usize>) -> Result<Vec<Section>, (usize, &'static str)> {
     let mut sections: Vec<Option<Section>> = Kind::ALL.iter().map(|_| None).collect();
     let mut reader = Reader::new(&bytes[table.clone()]);
-    if table.len() % TABLE_ENTRY != 0 {
+    if !table.len().is_multiple_of(TABLE_ENTRY) {
         return Err((table.start, "the table is cut short"));
     }
     while let (Some(kind), Some(crc)) = (reader.u32(), reader.u32()) {
