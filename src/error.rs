@@ -96,6 +96,8 @@ pub enum Operation {
     Optimize,
     /// Check every byte.
     Verify,
+    /// Decode a picture.
+    Decode,
 }
 
 impl Error {
@@ -132,20 +134,31 @@ impl Error {
     }
 }
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.0.code, self.0.cause)
+impl Error {
+    /// The message with what lies behind it, down to the first cause.
+    fn write_chain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.0.code, self.0.cause)?;
+        let mut source = self.0.cause.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
     }
 }
 
+/// The code and the fact; with `{:#}` also what lies behind it.
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() { self.write_chain(f) } else { write!(f, "{}: {}", self.0.code, self.0.cause) }
+    }
+}
+
+/// What a `main` that returns an error shows: the message, what lies behind it, and the operation.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Error")
-            .field("code", &self.0.code.as_str())
-            .field("kind", &self.0.kind)
-            .field("operation", &self.0.operation)
-            .field("cause", &self.0.cause)
-            .finish()
+        self.write_chain(f)?;
+        write!(f, " [{:?}, {:?}]", self.0.operation, self.0.kind)
     }
 }
 
@@ -324,7 +337,7 @@ fn store(error: &StoreError, operation: Operation) -> Code {
         Operation::DeleteInstance => Code::InstanceNotDeleted,
         Operation::Describe => Code::InstanceNotObtained,
         Operation::Open => Code::InstanceNotStarted,
-        Operation::OpenGallery | Operation::List | Operation::Verify => Code::Internal,
+        Operation::OpenGallery | Operation::List | Operation::Verify | Operation::Decode => Code::Internal,
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::code::Code;
 use crate::error::{Cause, Error, Operation, Result};
 use crate::features::{Embedder, Model};
 use crate::image::SizeLimits;
@@ -335,6 +336,17 @@ impl Gallery {
     /// read; IS.3029, IS.3004, IS.0015 for the model.
     pub fn instance(&self, name: &str) -> Result<Instance> {
         self.core.instance(name).map_err(|cause| Error::new(Operation::Open, cause))
+    }
+
+    /// Opens an instance, and creates it first if there is none of that name; one that is there is left as it is.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create) and [`instance`](Self::instance).
+    pub fn open_or_create(&self, create: &CreateInstance) -> Result<Instance> {
+        match self.create(create) {
+            Err(error) if error.code() != Code::InstanceExists => Err(error),
+            _ => self.instance(&create.name),
+        }
     }
 
     /// Describes an instance, open or not.

@@ -1,6 +1,7 @@
 //! Embeddable, in-process image similarity search.
 
 mod code;
+mod decode;
 mod error;
 mod features;
 mod gallery;
@@ -18,13 +19,15 @@ mod vector;
 
 pub use code::{Code, Fault, RaisedBy, UnknownCode};
 pub use error::{Error, ErrorKind, Operation, Result};
-pub use features::{CommonSearch, EmbedError, Embedder, Embedding, Mode};
+pub use features::{CommonSearch, EmbedError, Embedder, Embedding, Mode, UnknownMode};
 pub use gallery::{CreateInstance, Gallery, GalleryBuilder, InstanceInfo, Status};
 pub use image::{Pixels, PixelsError, SizeLimits};
 pub use instance::{
     Add, Added, BatchOptions, Delete, Effort, Found, Hit, Instance, Page, Progress, Query, Reader, Resolver,
     Source, Update,
 };
+/// The thread pools of [`BatchOptions::pool`] are this crate's.
+pub use rayon;
 pub use region::{Region, View};
 pub use store::{Durability, OnExisting};
 pub use tags::Tags;

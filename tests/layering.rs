@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 /// From the left of the data flow to its right: a module uses what stands before it.
-const ORDER: [&str; 16] = [
+const ORDER: [&str; 17] = [
     "code", "limits", "image", "region", "resample", "vector", "kernel", "features", "index", "tags",
-    "store", "refusal", "error", "instance", "gallery", "lib",
+    "store", "refusal", "error", "decode", "instance", "gallery", "lib",
 ];
 
 fn sources(dir: &Path, out: &mut Vec<PathBuf>) {

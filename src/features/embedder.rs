@@ -1,6 +1,8 @@
 //! What a model is to the library: a name, a version, blocks of dimensions, and a way from pixels to a vector.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -28,6 +30,37 @@ pub enum Mode {
 impl Mode {
     /// Every mode.
     pub const ALL: [Self; 4] = [Self::Default, Self::Semantic, Self::Copy, Self::Balanced];
+}
+
+impl Mode {
+    /// Its name in lower case: `default`, `semantic`, `copy`, `balanced`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Semantic => "semantic",
+            Self::Copy => "copy",
+            Self::Balanced => "balanced",
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The text is not the name of a mode.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("the modes are default, semantic, copy and balanced")]
+pub struct UnknownMode;
+
+impl FromStr for Mode {
+    type Err = UnknownMode;
+
+    fn from_str(text: &str) -> Result<Self, UnknownMode> {
+        Self::ALL.into_iter().find(|mode| mode.as_str() == text).ok_or(UnknownMode)
+    }
 }
 
 /// What a model makes of one picture.

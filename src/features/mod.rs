@@ -15,7 +15,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use common_search::CommonSearch;
-pub use embedder::{EmbedError, Embedder, Embedding, Mode};
+pub use embedder::{EmbedError, Embedder, Embedding, Mode, UnknownMode};
 pub(crate) use model::{EmbedFault, Model, ModelError};
 
 /// The models that every gallery has.

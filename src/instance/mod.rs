@@ -168,13 +168,12 @@ impl Instance {
     /// # Errors
     /// As [`vector`](Self::vector).
     pub fn weighted_vector(&self, path: &str, mode: Mode) -> Result<Vec<f32>> {
-        let mut values = self.vector(path)?;
-        let weights = self.inner.model.weights(mode);
-        let total: f32 = weights.iter().sum();
-        for (range, weight) in self.inner.model.layout().ranges().zip(weights) {
-            values[range].iter_mut().for_each(|v| *v *= (weight / total).sqrt());
-        }
-        Ok(values)
+        self.reader_for(Operation::Vector)?.weighted_vector(path, mode)
+    }
+
+    /// Dimensions of each block of the instance's vectors.
+    pub fn blocks(&self) -> Vec<usize> {
+        self.inner.model.layout().ranges().map(|range| range.len()).collect()
     }
 
     /// Number of images.

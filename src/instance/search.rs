@@ -76,6 +76,20 @@ impl Reader {
         Ok(RowCode::decode(&self.snapshot.layout, &row.codes, &row.inv_norms))
     }
 
+    /// As [`Instance::weighted_vector`].
+    ///
+    /// # Errors
+    /// As [`Instance::weighted_vector`].
+    pub fn weighted_vector(&self, path: &str, mode: Mode) -> Result<Vec<f32>> {
+        let mut values = self.vector(path)?;
+        let weights = self.instance.inner.model.weights(mode);
+        let total: f32 = weights.iter().sum();
+        for (range, weight) in self.snapshot.layout.ranges().zip(weights) {
+            values[range].iter_mut().for_each(|v| *v *= (weight / total).sqrt());
+        }
+        Ok(values)
+    }
+
     /// As [`Instance::search`].
     ///
     /// # Errors
