@@ -115,7 +115,7 @@ impl Instance {
         }
         let error = Error::new(operation, cause);
         if self.inner.store().is_none() {
-            return Error::new(operation, Refusal::InstanceGone(self.inner.name.clone()));
+            return self.gone(operation);
         }
         error
     }
