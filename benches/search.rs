@@ -22,7 +22,8 @@ fn fill(instance: &Instance) {
         let adds: Vec<Add<'_>> = group
             .iter()
             .map(|&i| {
-                let tags = Tags::from([("tenth", (i % 10).to_string()), ("thousandth", (i % 1000).to_string())]);
+                let tags =
+                    Tags::from([("tenth", (i % 10).to_string()), ("thousandth", (i % 1000).to_string())]);
                 Add::new(format!("row/{i}"), Source::vector(vector(i))).tags(tags)
             })
             .collect();
@@ -45,7 +46,9 @@ fn search(c: &mut Criterion) {
     let tenth = query.clone().tag("tenth", "3");
     group.bench_function("under a tag of a tenth", |b| b.iter(|| instance.search(&tenth).expect("hits")));
     let thousandth = query.clone().tag("thousandth", "333");
-    group.bench_function("under a tag of a thousandth", |b| b.iter(|| instance.search(&thousandth).expect("hits")));
+    group.bench_function("under a tag of a thousandth", |b| {
+        b.iter(|| instance.search(&thousandth).expect("hits"))
+    });
     let by_path = Query::path("row/777");
     group.bench_function("by path", |b| b.iter(|| instance.search(&by_path).expect("hits")));
     let page = Query::tags(Tags::from([("tenth", "3")])).offset(5_000);

@@ -92,7 +92,8 @@ mod x86 {
         let mut sum = _mm512_setzero_si512();
         for (x, y) in a32.iter().zip(b32) {
             // SAFETY: `x` and `y` are 32 bytes each, and the loads are unaligned ones.
-            let (x, y) = unsafe { (_mm256_loadu_si256(x.as_ptr().cast()), _mm256_loadu_si256(y.as_ptr().cast())) };
+            let (x, y) =
+                unsafe { (_mm256_loadu_si256(x.as_ptr().cast()), _mm256_loadu_si256(y.as_ptr().cast())) };
             sum = _mm512_dpwssd_epi32(sum, _mm512_cvtepi8_epi16(x), _mm512_cvtepi8_epi16(y));
         }
         _mm512_reduce_add_epi32(sum) + super::portable(a_rest, b_rest)
