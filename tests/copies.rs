@@ -94,7 +94,7 @@ fn a_picture_is_a_copy_of_itself_and_of_nothing_else() {
 fn edited_pictures_are_found() {
     let (_bed, instance) = without(&[]);
     for name in NAMES {
-        let (original, edits) = (pixels(name), 5);
+        let original = pixels(name);
         let (w, h) = (original.width(), original.height());
         let edited = [
             drawn(w, h, &original, |x, y| Some((w - 1 - x, y))),
@@ -107,12 +107,11 @@ fn edited_pictures_are_found() {
                 Some(((x * 2).min(w - 1), (y * 2).min(h - 1)))
             }),
         ];
-        assert_eq!(edited.len(), edits);
         for (edit, copy) in edited.into_iter().enumerate() {
             let best = &instance.find_copies(&CopyQuery::pixels(copy).robust().limit(2)).unwrap().hits;
             println!("{name} {edit}: {:.3} {:.3}, then {:.3}", best[0].raw, best[0].copy, best[1].copy);
             assert_eq!(best[0].path, name, "edit {edit}");
-            assert!(best[0].copy > best[1].copy);
+            assert!(best[0].copy > 0.5 && best[1].copy < 0.5, "{name} {edit}");
         }
     }
 }
