@@ -70,12 +70,12 @@ mod vector;
 
 pub use code::{Code, Fault, RaisedBy, UnknownCode};
 pub use error::{Error, ErrorKind, Operation, Result};
-pub use features::{CommonSearch, EmbedError, Embedder, Embedding, Mode, UnknownMode};
+pub use features::{CommonSearch, CopyViews, EmbedError, Embedder, Embedding, Mode, UnknownMode};
 pub use gallery::{CreateInstance, Gallery, GalleryBuilder, InstanceInfo, Status};
 pub use image::{Pixels, PixelsError, SizeLimits};
 pub use instance::{
-    Add, Added, BatchOptions, Delete, Effort, Found, Hit, Instance, Page, Progress, Query, Reader, Resolver,
-    Source, Update,
+    Add, Added, BatchOptions, Copies, CopyHit, CopyQuery, Delete, Effort, Found, Hit, Instance, Page,
+    Progress, Query, Reader, Resolver, Source, Update,
 };
 /// The thread pools of [`BatchOptions::pool`] are this crate's.
 pub use rayon;

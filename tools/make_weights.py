@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the three binaries of src/features/weights (docs/model.md describes them byte by byte).
+"""Makes network.bin and projection.bin of src/features/weights (docs/model.md describes them byte by byte).
 
   make_weights.py MODEL OUT --calibrate FOLDER... [--each 14]
 
@@ -64,13 +64,6 @@ def projection_bytes(folder):
     return out + b"".join(matrix(load(k)) for k in ("C_e6", "C_hist")) + vector(load("C_bias"))
 
 
-def background_bytes(folder):
-    """u32 rows, columns; i8, row-major, every row scaled so that its largest magnitude is 127."""
-    rows = np.load(os.path.join(folder, "background_C256_f32.npy"))
-    codes = np.rint(rows / np.abs(rows).max(1, keepdims=True) * 127).astype(np.int8)
-    return struct.pack("<II", *rows.shape) + padded(codes.tobytes())
-
-
 def calibration(folders, each, judged):
     files = []
     for folder in folders:
@@ -120,7 +113,6 @@ def main():
     for name, magic, payload in (
         ("network.bin", b"lkl-net\0", network_bytes(layers, rounded)),
         ("projection.bin", b"lkl-proj", projection_bytes(projection)),
-        ("background.bin", b"lkl-back", background_bytes(projection)),
     ):
         raw = bundle(magic, payload)
         open(os.path.join(a.out, name), "wb").write(raw)

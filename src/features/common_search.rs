@@ -3,17 +3,21 @@
 use std::cell::RefCell;
 use std::sync::OnceLock;
 
+use super::background::Background;
 use super::bundle::BundleError;
 use super::calibrate;
 use super::cnn::Network;
-use super::embedder::{EmbedError, Embedder, Embedding, Mode};
+use super::copies;
+use super::embedder::{CopyViews, EmbedError, Embedder, Embedding, Mode};
 use super::fuse::Fusion;
-use super::perceptual::{Grey, Histogram, Spectrum, edges};
+use super::perceptual::{Grey, Histogram, edges};
 use crate::region::View;
 use crate::resample::Resampler;
 
 /// Values of the semantic block (what is shown) and of the copy block (this very picture).
 const BLOCKS: [usize; 2] = [160, 96];
+/// Which of them is the copy block.
+const COPY: usize = 1;
 
 /// The model instances use unless they name another: `common-search`.
 ///
@@ -25,18 +29,19 @@ pub struct CommonSearch {
 }
 
 #[derive(Debug)]
-struct Parts {
-    network: Network,
-    histogram: Histogram,
-    fusion: Fusion,
+pub(super) struct Parts {
+    pub(super) network: Network,
+    pub(super) histogram: Histogram,
+    pub(super) fusion: Fusion,
+    pub(super) background: Background,
 }
 
 /// The planes of one picture and the memory to make them; kept by each thread.
 #[derive(Default)]
-struct Planes {
-    resampler: Resampler,
-    rgb224: Vec<u8>,
-    rgb64: Vec<u8>,
+pub(super) struct Planes {
+    pub(super) resampler: Resampler,
+    pub(super) rgb224: Vec<u8>,
+    pub(super) rgb64: Vec<u8>,
 }
 
 thread_local! {
@@ -45,8 +50,23 @@ thread_local! {
 
 impl Parts {
     fn load() -> Result<Self, BundleError> {
-        let fusion = Fusion::load(BLOCKS[0], BLOCKS[1])?;
-        Ok(Self { network: Network::load()?, histogram: Histogram::new(), fusion })
+        Self::load_columns(BLOCKS[0], BLOCKS[1])
+    }
+
+    /// With blocks of so many values.
+    pub(super) fn load_columns(semantic: usize, copy: usize) -> Result<Self, BundleError> {
+        let fusion = Fusion::load(semantic, copy)?;
+        let background = Background::load(copy)?;
+        Ok(Self { network: Network::load()?, histogram: Histogram::new(), fusion, background })
+    }
+
+    /// The embedding of a picture that is already scaled: `rgb224 [224, 224, 3]` for the network and
+    /// `rgb64 [64, 64, 3]` for the rest.
+    pub(super) fn embed(&self, rgb224: &[u8], rgb64: &[u8]) -> Embedding {
+        let taps = self.network.run(rgb224);
+        let grey = Grey::new(rgb64);
+        let vector = self.fusion.blocks(&taps, &self.histogram.of(rgb64), &edges(&grey));
+        Embedding { vector, hash: Some(copies::hash(&grey)) }
     }
 }
 
@@ -58,16 +78,6 @@ impl CommonSearch {
 
     fn parts(&self) -> Result<&Parts, EmbedError> {
         self.parts.get_or_init(Parts::load).as_ref().map_err(|damage| EmbedError::Unusable(Box::new(*damage)))
-    }
-
-    /// The embedding of a picture that is already scaled: `rgb224 [224, 224, 3]` for the network and
-    /// `rgb64 [64, 64, 3]` for the rest.
-    fn embed_planes(&self, rgb224: &[u8], rgb64: &[u8]) -> Result<Embedding, EmbedError> {
-        let parts = self.parts()?;
-        let taps = parts.network.run(rgb224);
-        let grey = Grey::new(rgb64);
-        let vector = parts.fusion.blocks(&taps, &parts.histogram.of(rgb64), &edges(&grey));
-        Ok(Embedding { vector, hash: Some(Spectrum::new(&grey).hash()) })
     }
 }
 
@@ -93,7 +103,7 @@ impl Embedder for CommonSearch {
             let Planes { resampler, rgb224, rgb64 } = planes;
             resampler.network(view, rgb224).map_err(|refused| EmbedError::Failed(Box::new(refused)))?;
             resampler.small(view, rgb64).map_err(|refused| EmbedError::Failed(Box::new(refused)))?;
-            self.embed_planes(rgb224, rgb64)
+            Ok(self.parts()?.embed(rgb224, rgb64))
         })
     }
 
@@ -103,5 +113,28 @@ impl Embedder for CommonSearch {
 
     fn calibration(&self, mode: Mode) -> &[(f32, f32)] {
         calibrate::points(mode)
+    }
+
+    fn copy_block(&self) -> Option<usize> {
+        Some(COPY)
+    }
+
+    fn copy_hashed(&self) -> bool {
+        true
+    }
+
+    fn copy_views(&self, view: View<'_>, robust: bool) -> Result<CopyViews, EmbedError> {
+        let embedding = self.embed(view)?;
+        PLANES.with_borrow_mut(|planes| {
+            copies::views(self.parts()?, planes, view, embedding, BLOCKS[0], robust)
+        })
+    }
+
+    fn copy_background(&self, block: &[f32]) -> f32 {
+        self.parts().map_or(0.0, |parts| parts.background.nearest(block))
+    }
+
+    fn copy_calibration(&self, robust: bool) -> &[(f32, f32)] {
+        copies::points(robust)
     }
 }

@@ -1,9 +1,12 @@
 //! Pictures to vectors: the built-in network with its perceptual half, and the trait for a host's own model.
 
+mod background;
 mod bundle;
 mod calibrate;
 mod cnn;
 mod common_search;
+mod copies;
+mod copy_model;
 mod embedder;
 mod fuse;
 mod math;
@@ -15,7 +18,8 @@ mod tests;
 use std::sync::Arc;
 
 pub use common_search::CommonSearch;
-pub use embedder::{EmbedError, Embedder, Embedding, Mode, UnknownMode};
+pub(crate) use copy_model::{CopyTarget, FLAT_COPY, TargetView};
+pub use embedder::{CopyViews, EmbedError, Embedder, Embedding, Mode, UnknownMode};
 pub(crate) use model::{EmbedFault, Model, ModelError};
 
 /// The models that every gallery has.

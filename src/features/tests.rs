@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use super::common_search::{Parts, Planes};
 use super::perceptual::{Grey, Histogram, Spectrum, content_box, edges};
-use super::{CommonSearch, Embedder};
+use super::{CommonSearch, Embedder, copies};
 use crate::image::{self, Pixels, SizeLimits};
 use crate::region::View;
 use crate::resample::Resampler;
@@ -125,4 +126,36 @@ fn extract_a_list() {
         })
         .collect();
     std::fs::write(variable("LOOKALIKE_OUT"), rows.concat()).unwrap();
+}
+
+/// With LOOKALIKE_LIST = a file of paths, one a line, and LOOKALIKE_ROBUST = 0 or 1: writes for each what the copy score
+/// sees of it, the copy block in all its columns, to the file LOOKALIKE_OUT: u32 views, u32 hashes, u32 quality; f32
+/// `[views, 256]`; hashes `[hashes, 32]`.
+#[test]
+#[ignore = "a tool for evaluations"]
+fn extract_copy_views_of_a_list() {
+    let variable = |name: &str| PathBuf::from(std::env::var_os(name).unwrap());
+    let list = std::fs::read_to_string(variable("LOOKALIKE_LIST")).unwrap();
+    let robust = std::env::var("LOOKALIKE_ROBUST").unwrap() == "1";
+    let files: Vec<&str> = list.lines().collect();
+    let parts = Parts::load_columns(160, 256).unwrap();
+    let raw: Vec<Vec<u8>> = files
+        .par_iter()
+        .map(|file| {
+            let mut planes = Planes::default();
+            let pixels = picture(Path::new(file));
+            let view = View::whole(&pixels);
+            planes.resampler.network(view, &mut planes.rgb224).unwrap();
+            planes.resampler.small(view, &mut planes.rgb64).unwrap();
+            let embedding = parts.embed(&planes.rgb224, &planes.rgb64);
+            let first = embedding.vector[160..].to_vec();
+            let views = copies::views(&parts, &mut planes, view, embedding, 160, robust).unwrap();
+            let counts = [views.others.len() + 1, views.hashes.len(), usize::from(views.quality.unwrap())];
+            let mut out: Vec<u8> = counts.iter().flat_map(|&n| (n as u32).to_le_bytes()).collect();
+            out.extend([first].iter().chain(&views.others).flatten().flat_map(|v| v.to_le_bytes()));
+            out.extend(views.hashes.as_flattened());
+            out
+        })
+        .collect();
+    std::fs::write(variable("LOOKALIKE_OUT"), raw.concat()).unwrap();
 }
