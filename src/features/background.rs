@@ -30,7 +30,7 @@ impl Background {
     }
 
     fn parse(raw: &[u8], columns: usize) -> Result<Self, BundleError> {
-        let mut file = Bundle::open("background.bin", b"lkl-back", raw)?;
+        let mut file = Bundle::open("background.bin", b"lkl-back", 1, raw)?;
         let rows = file.u32()? as usize;
         file.expect(COLUMNS)?;
         let all = file.bytes(rows.checked_mul(COLUMNS).ok_or(file.misfit())?)?;

@@ -11,8 +11,9 @@ use super::copies;
 use super::embedder::{CopyViews, EmbedError, Embedder, Embedding, Mode};
 use super::fuse::Fusion;
 use super::perceptual::{Grey, Histogram, edges};
+use crate::kernel::Kernel;
 use crate::region::View;
-use crate::resample::Resampler;
+use crate::resample::{NETWORK_SIDE_PX, Resampler};
 
 /// Values of the semantic block (what is shown) and of the copy block (this very picture).
 const BLOCKS: [usize; 2] = [160, 96];
@@ -25,6 +26,8 @@ const COPY: usize = 1;
 /// nothing depends on the platform's mathematical library.
 #[derive(Debug, Default)]
 pub struct CommonSearch {
+    /// The fastest unless set.
+    kernel: Option<Kernel>,
     parts: OnceLock<Result<Parts, BundleError>>,
 }
 
@@ -49,15 +52,15 @@ thread_local! {
 }
 
 impl Parts {
-    fn load() -> Result<Self, BundleError> {
-        Self::load_columns(BLOCKS[0], BLOCKS[1])
+    fn load(kernel: Kernel) -> Result<Self, BundleError> {
+        Self::load_columns(kernel, BLOCKS[0], BLOCKS[1])
     }
 
     /// With blocks of so many values.
-    pub(super) fn load_columns(semantic: usize, copy: usize) -> Result<Self, BundleError> {
-        let fusion = Fusion::load(semantic, copy)?;
+    pub(super) fn load_columns(kernel: Kernel, semantic: usize, copy: usize) -> Result<Self, BundleError> {
+        let fusion = Fusion::load(kernel, semantic, copy)?;
         let background = Background::load(copy)?;
-        Ok(Self { network: Network::load()?, histogram: Histogram::new(), fusion, background })
+        Ok(Self { network: Network::load(kernel)?, histogram: Histogram::new(), fusion, background })
     }
 
     /// The embedding of a picture that is already scaled: `rgb224 [224, 224, 3]` for the network and
@@ -73,11 +76,27 @@ impl Parts {
 impl CommonSearch {
     /// The model, its weights not yet unpacked: [`ready`](Embedder::ready) or the first picture does that.
     pub const fn new() -> Self {
-        Self { parts: OnceLock::new() }
+        Self { kernel: None, parts: OnceLock::new() }
+    }
+
+    /// The model with one kind of kernel, for measurements: `scalar`, `avx2`, `avx512`, `neon` or `auto` (the fastest).
+    /// All give the same bits. `None` if the CPU has no such kernel.
+    #[doc(hidden)]
+    pub fn with_kernel(name: &str) -> Option<Self> {
+        let known = |kernel: &Kernel| kernel.name() == name;
+        let kernel = if name == "auto" { Kernel::best() } else { Kernel::all().into_iter().find(known)? };
+        Some(Self { kernel: Some(kernel), ..Self::new() })
+    }
+
+    /// One pass of the network over `rgb224 [224, 224, 3]`, for measurements; gives a value that depends on it.
+    #[doc(hidden)]
+    pub fn network_pass(&self, rgb224: &[u8]) -> Result<f32, EmbedError> {
+        Ok(self.parts()?.network.run(rgb224).last.iter().sum())
     }
 
     fn parts(&self) -> Result<&Parts, EmbedError> {
-        self.parts.get_or_init(Parts::load).as_ref().map_err(|damage| EmbedError::Unusable(Box::new(*damage)))
+        let load = || Parts::load(self.kernel.unwrap_or_else(Kernel::best));
+        self.parts.get_or_init(load).as_ref().map_err(|damage| EmbedError::Unusable(Box::new(*damage)))
     }
 }
 
@@ -87,7 +106,7 @@ impl Embedder for CommonSearch {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn blocks(&self) -> &[usize] {
@@ -96,6 +115,10 @@ impl Embedder for CommonSearch {
 
     fn ready(&self) -> Result<(), EmbedError> {
         self.parts().map(|_| ())
+    }
+
+    fn input_side_px(&self) -> Option<u32> {
+        Some(NETWORK_SIDE_PX)
     }
 
     fn embed(&self, view: View<'_>) -> Result<Embedding, EmbedError> {

@@ -117,6 +117,13 @@ pub trait Embedder: Send + Sync {
     /// Dimensions of each block of the vector, 1 to 4 blocks, 4096 dimensions at most in all.
     fn blocks(&self) -> &[usize];
 
+    /// Side, in pixels, of the square that the model scales its view to. A JPEG that is much larger is then decoded
+    /// shrunk, to a view of not less than twice that side, which costs a fraction of the time. `None`, as here, for
+    /// views in full size.
+    fn input_side_px(&self) -> Option<u32> {
+        None
+    }
+
     /// Called when an instance of this model is created or opened, before the first picture.
     ///
     /// # Errors

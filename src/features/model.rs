@@ -92,6 +92,10 @@ impl Model {
         &self.layout
     }
 
+    pub(crate) fn input_side_px(&self) -> Option<u32> {
+        self.embedder.input_side_px()
+    }
+
     pub(crate) fn weights(&self, mode: Mode) -> Vec<f32> {
         self.embedder.weights(mode)
     }

@@ -19,7 +19,7 @@ use crate::error::{Cause, Error, Operation, Result};
 use crate::features::{EmbedFault, Mode, Model};
 use crate::image::{self, SizeLimits};
 use crate::refusal::{BoxError, Refusal, check_path, shown};
-use crate::region::{Region, View};
+use crate::region::{Picture, Region, View};
 use crate::store::{Hash, Store};
 use crate::vector::RowCode;
 
@@ -292,26 +292,21 @@ impl Instance {
         look: impl FnOnce(View<'_>) -> Result<T, EmbedFault>,
     ) -> Result<T, Cause> {
         let limits = &self.inner.limits;
-        let decoded;
-        let pixels = match source {
+        let decode = |bytes: &[u8]| Picture::decode(bytes, limits, region, self.inner.model.input_side_px());
+        let picture = match source {
             Source::Vector(_) => return Err(Refusal::BoxWithoutPicture.into()),
             Source::Pixels(pixels) => {
                 image::check_sides(pixels.width(), pixels.height(), limits)?;
-                pixels.as_ref()
+                let view = match region {
+                    Some(region) => region.fit(pixels)?,
+                    None => View::whole(pixels),
+                };
+                return Ok(look(view)?);
             }
-            Source::Bytes(bytes) if !bytes.is_empty() => {
-                decoded = image::decode(bytes, limits)?;
-                &decoded
-            }
-            Source::Bytes(_) | Source::Resolve => {
-                decoded = image::decode(&self.resolve(path)?, limits)?;
-                &decoded
-            }
+            Source::Bytes(bytes) if !bytes.is_empty() => decode(bytes)?,
+            Source::Bytes(_) | Source::Resolve => decode(&self.resolve(path)?)?,
         };
-        let view = match region {
-            Some(region) => region.fit(pixels)?,
-            None => View::whole(pixels),
-        };
+        let view = picture.view()?;
         Ok(look(view)?)
     }
 }
