@@ -5,10 +5,10 @@ use std::sync::OnceLock;
 
 use super::bundle::BundleError;
 use super::calibrate;
-use super::cnn::Network;
+use super::cnn::{LAST, MIDDLE, Network, Taps};
 use super::embedder::{EmbedError, Embedder, Embedding, Mode};
 use super::fuse::Fusion;
-use super::perceptual::{Grey, Histogram, Spectrum, edges};
+use super::perceptual::{EDGE, Grey, HIST, Histogram, Spectrum, edges};
 use crate::kernel::Kernel;
 use crate::region::View;
 use crate::resample::Resampler;
@@ -18,8 +18,8 @@ const BLOCKS: [usize; 2] = [160, 96];
 
 /// The model instances use unless they name another: `common-search`.
 ///
-/// The same picture through the same decoder gets the same bits on every machine: sums run in a fixed order and
-/// nothing depends on the platform's mathematical library.
+/// The same picture through the same decoder gets the same bits on every machine, whatever instructions it has: the network
+/// is exact in integers, other sums run in a fixed order, and nothing depends on the platform's mathematical library.
 #[derive(Debug, Default)]
 pub struct CommonSearch {
     /// The fastest unless set.
@@ -44,6 +44,14 @@ struct Planes {
 
 thread_local! {
     static PLANES: RefCell<Planes> = RefCell::default();
+}
+
+impl Planes {
+    fn fill(&mut self, view: View<'_>) -> Result<(), EmbedError> {
+        let failed = |refused| EmbedError::Failed(Box::new(refused));
+        self.resampler.network(view, &mut self.rgb224).map_err(failed)?;
+        self.resampler.small(view, &mut self.rgb64).map_err(failed)
+    }
 }
 
 impl Parts {
@@ -72,6 +80,31 @@ impl CommonSearch {
     #[doc(hidden)]
     pub fn network_pass(&self, rgb224: &[u8]) -> Result<f32, EmbedError> {
         Ok(self.parts()?.network.run(rgb224).last.iter().sum())
+    }
+
+    /// The two planes that the descriptors read, for measurements.
+    #[doc(hidden)]
+    pub fn planes(&self, view: View<'_>) -> Result<[Vec<u8>; 2], EmbedError> {
+        PLANES.with_borrow_mut(|planes| {
+            planes.fill(view)?;
+            Ok([planes.rgb224.clone(), planes.rgb64.clone()])
+        })
+    }
+
+    /// Colours, edges and hash of `rgb64 [64, 64, 3]`, for measurements; gives a value that depends on them.
+    #[doc(hidden)]
+    pub fn perceptual_pass(&self, rgb64: &[u8]) -> Result<f32, EmbedError> {
+        let grey = Grey::new(rgb64);
+        let sum: f32 = self.parts()?.histogram.of(rgb64).iter().chain(&edges(&grey)).sum();
+        Ok(sum + f32::from(Spectrum::new(&grey).hash()[0]))
+    }
+
+    /// Descriptors to the two blocks, for measurements.
+    #[doc(hidden)]
+    pub fn projection_pass(&self) -> Result<Vec<f32>, EmbedError> {
+        let ramp = |len: usize| (0..len).map(|i| (i % 7) as f32).collect::<Vec<_>>();
+        let taps = Taps { last: ramp(LAST), middle: ramp(MIDDLE) };
+        Ok(self.parts()?.fusion.blocks(&taps, &ramp(HIST), &ramp(EDGE)))
     }
 
     fn parts(&self) -> Result<&Parts, EmbedError> {
@@ -109,10 +142,8 @@ impl Embedder for CommonSearch {
 
     fn embed(&self, view: View<'_>) -> Result<Embedding, EmbedError> {
         PLANES.with_borrow_mut(|planes| {
-            let Planes { resampler, rgb224, rgb64 } = planes;
-            resampler.network(view, rgb224).map_err(|refused| EmbedError::Failed(Box::new(refused)))?;
-            resampler.small(view, rgb64).map_err(|refused| EmbedError::Failed(Box::new(refused)))?;
-            self.embed_planes(rgb224, rgb64)
+            planes.fill(view)?;
+            self.embed_planes(&planes.rgb224, &planes.rgb64)
         })
     }
 
