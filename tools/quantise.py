@@ -45,10 +45,6 @@ class Options:
 
     even: float = 0.0  # 1: every channel of a ReLU6 layer has a step as fine as its range lets it; 0: all share one
     stream_even: float = 0.0  # the same for the input of a block
-    even_blocks: int = 0  # the first blocks, for which the two are .5
-    stream_bytes: bool = False  # the residual stream at eight bits instead of sixteen
-    clip: float = 1.0  # of the largest value seen
-    plain: bool = False  # nearest rounding of the weights instead of GPTQ
 
 
 @dataclass
@@ -89,13 +85,10 @@ def moments(a, b):
     return (a.T @ a).astype(np.float64) / len(a), (a.T @ d).astype(np.float64) / len(a), ma, mb
 
 
-def dense(w, bias, aq, af, plain):
+def dense(w, bias, aq, af):
     """w [out, in]; aq, af [rows, in] inputs of the integer and of the f32 network, both in steps of the input
     -> (codes, scale, bias)."""
     w = w.astype(np.float64)
-    if plain:
-        scale = np.maximum(np.abs(w).max(1) / 127, LEAST)
-        return np.clip(np.rint(w / scale[:, None]), -127, 127).astype(np.int8), scale, bias.astype(np.float64)
     h, cross, mq, mf = moments(aq, af)
     ridge = h + np.eye(len(h)) * (RIDGE * np.diag(h).mean() + 1e-9)
     moved = w + (np.linalg.solve(ridge, cross) @ w.T).T
@@ -103,7 +96,7 @@ def dense(w, bias, aq, af, plain):
     return codes, scale, bias + w @ mf - (codes * scale[:, None]) @ mq
 
 
-def round_layer(layer, w, bias, step, xq, xf, plain):
+def round_layer(layer, w, bias, step, xq, xf):
     """xq in steps, xf in values, step [in] -> (codes shaped as w, scale [out], bias [out])."""
     xf = xf / step.astype(np.float32)
     if layer["kind"] == "depthwise":
@@ -113,7 +106,7 @@ def round_layer(layer, w, bias, step, xq, xf, plain):
         parts = []
         for i in range(c):
             inputs = np.ascontiguousarray(aq[:, i]), np.ascontiguousarray(af[:, i])
-            parts.append(dense(w[i].reshape(1, -1) * step[i], bias[i : i + 1], *inputs, plain))
+            parts.append(dense(w[i].reshape(1, -1) * step[i], bias[i : i + 1], *inputs))
         codes, scale, bias = (np.concatenate(p) for p in zip(*parts))
         return codes.reshape(w.shape), scale, bias
     if layer["kind"] == "full":
@@ -121,7 +114,7 @@ def round_layer(layer, w, bias, step, xq, xf, plain):
         step = np.tile(step, layer["kernel"] ** 2)
     else:
         flat, aq, af = w[:, :, 0, 0], xq, xf
-    codes, scale, bias = dense(flat * step, bias, aq.reshape(-1, flat.shape[1]), af.reshape(-1, flat.shape[1]), plain)
+    codes, scale, bias = dense(flat * step, bias, aq.reshape(-1, flat.shape[1]), af.reshape(-1, flat.shape[1]))
     if layer["kind"] == "full":
         k, cin = layer["kernel"], layer["in_channels"]
         codes = codes.reshape(len(w), k, k, cin).transpose(0, 3, 1, 2)
@@ -200,13 +193,7 @@ def few(x, rows):
     return x[:n]
 
 
-def evenness(layer, options, otherwise):
-    """How much the steps of a layer's channels may differ: .5 in the first blocks."""
-    block = {"stem": 0, "head": 99}.get(layer["name"]) if "." not in layer["name"] else int(layer["name"].split(".")[0][5:])
-    return 0.5 if block < options.even_blocks else otherwise
-
-
-def stream_steps(planes, layers, weights, biases, options):
+def stream_steps(planes, layers, weights, biases):
     """{name of a linear layer: step [out]}: one for all layers that are added to each other."""
     largest, chain, x, block_input = {}, [], network.normalise(planes), None
     steps = {}
@@ -215,7 +202,7 @@ def stream_steps(planes, layers, weights, biases, options):
         top = np.max([largest[n] for n in chain], 0)
         top = np.maximum(top, top.max() / 64)
         for n in chain:
-            steps[n] = top / (127 if options.stream_bytes else STREAM)
+            steps[n] = top / STREAM
 
     for layer in layers:
         if network.opens_block(layer):
@@ -232,12 +219,11 @@ def stream_steps(planes, layers, weights, biases, options):
     return steps
 
 
-def entry_of(layer, y, step, options):
+def entry_of(y, step, options):
     """How a linear map i16 becomes bytes: ((mult, zero), step of the bytes [in])."""
     low, high = y.min((0, 1, 2)) * step, y.max((0, 1, 2)) * step
-    span = np.maximum((high - low) * options.clip, 1e-6)
-    even = evenness(layer, options, options.stream_even)
-    span = span**even * span.max() ** (1 - even)
+    span = np.maximum((high - low), 1e-6)
+    span = span**options.stream_even * span.max() ** (1 - options.stream_even)
     mult = np.clip(np.rint(step / (span / 255) * 32768), 1, 32767).astype(np.int16)
     step = step * 32768 / mult
     middle = (high + low) / 2 / step
@@ -248,7 +234,7 @@ def fit_layer(layer, w, bias, step_in, zero, xq, xf, stream, options):
     """-> (the integer layer, sums of all pictures)"""
     rows = 60_000 if layer["kind"] == "depthwise" else 400_000
     some = few(xq, rows).astype(np.float32) - zero
-    codes, scale, bias = round_layer(layer, w, bias, step_in, some, few(xf, rows), options.plain)
+    codes, scale, bias = round_layer(layer, w, bias, step_in, some, few(xf, rows))
     flat = codes.astype(np.int64).sum((2, 3))
     from_zero = flat[:, 0] * 0 if layer["kind"] == "depthwise" else flat @ np.broadcast_to(zero, flat.shape[1]).astype(np.int64)
     exact = np.rint(bias / scale) - from_zero
@@ -257,10 +243,9 @@ def fit_layer(layer, w, bias, step_in, zero, xq, xf, stream, options):
     if layer["name"] == "head":
         wanted, low = np.full(len(scale), 6 / TOP), 16384
     elif layer["relu6"]:
-        top = np.clip(acc.max((0, 1, 2)) * scale * options.clip, 1e-6, 6)
+        top = np.clip(acc.max((0, 1, 2)) * scale, 1e-6, 6)
         top = np.maximum(top, top.max() / 256)
-        even = evenness(layer, options, options.even)
-        wanted, low = top**even * top.max() ** (1 - even) / 255, 1024
+        wanted, low = top**options.even * top.max() ** (1 - options.even) / 255, 1024
     else:
         wanted, low = stream, 16384
     mult, shift = multiplier(scale, wanted, low)
@@ -274,7 +259,7 @@ def fit_layer(layer, w, bias, step_in, zero, xq, xf, stream, options):
 
 def quantise(planes, layers, weights, biases, say=lambda text: None, options=Options()):
     """planes [n, 224, 224, 3] uint8 -> the integer layers in order."""
-    streams = stream_steps(planes, layers, weights, biases, options)
+    streams = stream_steps(planes, layers, weights, biases)
     xf, xq, step = network.normalise(planes), planes, np.full(3, PICTURE_STEP)
     net, bq, bf, linear = [], None, None, False
     for layer in layers:
@@ -283,7 +268,7 @@ def quantise(planes, layers, weights, biases, say=lambda text: None, options=Opt
             bq, bf = xq, xf
         zero, entry = (PICTURE_ZERO if name == "stem" else 0), None
         if linear:
-            entry, step = entry_of(layer, xq, step, options)
+            entry, step = entry_of(xq, step, options)
             xq, zero = entered(xq, entry), entry[1].astype(np.float32)
         q, acc = fit_layer(layer, weights[name], biases[name], step, zero, xq, xf, streams.get(name), options)
         q.entry, step, linear = entry, q.step, not layer["relu6"]

@@ -6,11 +6,11 @@ use std::sync::OnceLock;
 use super::background::Background;
 use super::bundle::BundleError;
 use super::calibrate;
-use super::cnn::Network;
+use super::cnn::{LAST, MIDDLE, Network, Taps};
 use super::copies;
 use super::embedder::{CopyViews, EmbedError, Embedder, Embedding, Mode};
 use super::fuse::Fusion;
-use super::perceptual::{Grey, Histogram, edges};
+use super::perceptual::{EDGE, Grey, HIST, Histogram, Spectrum, edges};
 use crate::kernel::Kernel;
 use crate::region::View;
 use crate::resample::{NETWORK_SIDE_PX, Resampler};
@@ -22,8 +22,8 @@ const COPY: usize = 1;
 
 /// The model instances use unless they name another: `common-search`.
 ///
-/// The same picture through the same decoder gets the same bits on every machine: sums run in a fixed order and
-/// nothing depends on the platform's mathematical library.
+/// The same picture through the same decoder gets the same bits on every machine, whatever instructions it has: the network
+/// is exact in integers, other sums run in a fixed order, and nothing depends on the platform's mathematical library.
 #[derive(Debug, Default)]
 pub struct CommonSearch {
     /// The fastest unless set.
@@ -49,6 +49,14 @@ pub(super) struct Planes {
 
 thread_local! {
     static PLANES: RefCell<Planes> = RefCell::default();
+}
+
+impl Planes {
+    fn fill(&mut self, view: View<'_>) -> Result<(), EmbedError> {
+        let failed = |refused| EmbedError::Failed(Box::new(refused));
+        self.resampler.network(view, &mut self.rgb224).map_err(failed)?;
+        self.resampler.small(view, &mut self.rgb64).map_err(failed)
+    }
 }
 
 impl Parts {
@@ -94,6 +102,31 @@ impl CommonSearch {
         Ok(self.parts()?.network.run(rgb224).last.iter().sum())
     }
 
+    /// The two planes that the descriptors read, for measurements.
+    #[doc(hidden)]
+    pub fn planes(&self, view: View<'_>) -> Result<[Vec<u8>; 2], EmbedError> {
+        PLANES.with_borrow_mut(|planes| {
+            planes.fill(view)?;
+            Ok([planes.rgb224.clone(), planes.rgb64.clone()])
+        })
+    }
+
+    /// Colours, edges and hash of `rgb64 [64, 64, 3]`, for measurements; gives a value that depends on them.
+    #[doc(hidden)]
+    pub fn perceptual_pass(&self, rgb64: &[u8]) -> Result<f32, EmbedError> {
+        let grey = Grey::new(rgb64);
+        let sum: f32 = self.parts()?.histogram.of(rgb64).iter().chain(&edges(&grey)).sum();
+        Ok(sum + f32::from(Spectrum::new(&grey).hash()[0]))
+    }
+
+    /// Descriptors to the two blocks, for measurements.
+    #[doc(hidden)]
+    pub fn projection_pass(&self) -> Result<Vec<f32>, EmbedError> {
+        let ramp = |len: usize| (0..len).map(|i| (i % 7) as f32).collect::<Vec<_>>();
+        let taps = Taps { last: ramp(LAST), middle: ramp(MIDDLE) };
+        Ok(self.parts()?.fusion.blocks(&taps, &ramp(HIST), &ramp(EDGE)))
+    }
+
     fn parts(&self) -> Result<&Parts, EmbedError> {
         let load = || Parts::load(self.kernel.unwrap_or_else(Kernel::best));
         self.parts.get_or_init(load).as_ref().map_err(|damage| EmbedError::Unusable(Box::new(*damage)))
@@ -123,10 +156,8 @@ impl Embedder for CommonSearch {
 
     fn embed(&self, view: View<'_>) -> Result<Embedding, EmbedError> {
         PLANES.with_borrow_mut(|planes| {
-            let Planes { resampler, rgb224, rgb64 } = planes;
-            resampler.network(view, rgb224).map_err(|refused| EmbedError::Failed(Box::new(refused)))?;
-            resampler.small(view, rgb64).map_err(|refused| EmbedError::Failed(Box::new(refused)))?;
-            Ok(self.parts()?.embed(rgb224, rgb64))
+            planes.fill(view)?;
+            Ok(self.parts()?.embed(&planes.rgb224, &planes.rgb64))
         })
     }
 
