@@ -52,9 +52,9 @@ impl Histogram {
                     self.linear[at(0, 0) + at(0, 1) + at(1, 0) + at(1, 1)]
                 })
             });
-            let lab = lab(&linear);
-            for x in 0..HALF {
-                let [l, a, b] = from_fn(|axis| share(lab[axis][x], axis));
+            let [l, a, b] = lab(&linear);
+            for ((l, a), b) in l.into_iter().zip(a).zip(b) {
+                let [l, a, b] = [share(l, 0), share(a, 1), share(b, 2)];
                 for (l, l_part) in l {
                     for (a, a_part) in a {
                         for (b, b_part) in b {

@@ -6,6 +6,7 @@ use std::arch::x86_64::*;
 use super::scalar::OUTS;
 
 /// As the portable function of this name.
+#[allow(clippy::needless_range_loop, reason = "indices are those of registers")]
 #[inline]
 pub(super) fn dots<const P: usize>(x: [&[i16]; P], weights: &[i16]) -> [[i32; OUTS]; P] {
     let inputs = weights.len() / OUTS;
