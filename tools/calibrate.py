@@ -3,7 +3,7 @@
 
   calibrate.py FEATURES.npz CATEGORY.tsv INSTANCE.tsv COPIES.tsv QUERIES.tsv
 
-FEATURES.npz: `paths` and `emb` [n, 256], the two blocks (160 and 96 values) each of unit norm.  The tables have the
+FEATURES.npz: `paths` and `emb` [n, 256] or [n, 512], the two blocks (160 and 96, or 256 and 256 values) each of unit norm.  The tables have the
 columns path, label, role; that of the queries (made copies) also positive.  For each mode:
 
 * .2: the 95th percentile over pairs of category pictures of one source with different labels, averaged over sources;
@@ -42,8 +42,9 @@ def main():
     source = np.array([p.split("/")[1] for p in column(category, "path")])
     originals = [row for row in copies if row["role"] in ("both", "gallery")]
     positive = column(queries, "positive") == "1"
+    blocks = {256: (160, 96), 512: (256, 256)}[z["emb"].shape[1]]
     for mode, w in MODES:
-        emb = z["emb"].astype(np.float32) * np.repeat(np.sqrt([1 / (1 + w), w / (1 + w)]), (160, 96)).astype(np.float32)
+        emb = z["emb"].astype(np.float32) * np.repeat(np.sqrt([1 / (1 + w), w / (1 + w)]), blocks).astype(np.float32)
         vectors = lambda table: emb[[at[p] for p in column(table, "path")]]
         low, half = [], []
         for name in sorted(set(source)):

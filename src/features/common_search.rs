@@ -1,4 +1,4 @@
-//! The built-in model: EfficientNet-Lite0 and perceptual descriptors in a vector of 160 + 96 values.
+//! The built-in models: EfficientNet-Lite0 and perceptual descriptors in a vector of 160 + 96 or of 256 + 256 values.
 
 use std::cell::RefCell;
 use std::sync::OnceLock;
@@ -15,17 +15,29 @@ use crate::kernel::Kernel;
 use crate::region::View;
 use crate::resample::{NETWORK_SIDE_PX, Resampler};
 
-/// Values of the semantic block (what is shown) and of the copy block (this very picture).
-const BLOCKS: [usize; 2] = [160, 96];
-/// Which of them is the copy block.
+/// Which of the blocks is the copy block.
 const COPY: usize = 1;
 
-/// The model instances use unless they name another: `common-search`.
+/// A built-in model: how much of the projections it keeps, and what its scores mean.
+#[derive(Debug)]
+struct Size {
+    name: &'static str,
+    /// Values of the semantic block (what is shown) and of the copy block (this very picture).
+    blocks: [usize; 2],
+    points: fn(Mode) -> &'static [(f32, f32)],
+}
+
+static SMALL: Size = Size { name: "common-search", blocks: [160, 96], points: calibrate::points };
+static LARGE: Size = Size { name: "common-search-512", blocks: [256, 256], points: calibrate::points_512 };
+
+/// The model instances use unless they name another: `common-search`, 256 values; or [`large`](Self::large)
+/// `common-search-512`, 512 values from the same pass over the picture, for twice the memory and a little more found.
 ///
 /// The same picture through the same decoder gets the same bits on every machine, whatever instructions it has: the network
 /// is exact in integers, other sums run in a fixed order, and nothing depends on the platform's mathematical library.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct CommonSearch {
+    size: &'static Size,
     /// The fastest unless set.
     kernel: Option<Kernel>,
     parts: OnceLock<Result<Parts, BundleError>>,
@@ -60,12 +72,8 @@ impl Planes {
 }
 
 impl Parts {
-    fn load(kernel: Kernel) -> Result<Self, BundleError> {
-        Self::load_columns(kernel, BLOCKS[0], BLOCKS[1])
-    }
-
     /// With blocks of so many values.
-    pub(super) fn load_columns(kernel: Kernel, semantic: usize, copy: usize) -> Result<Self, BundleError> {
+    pub(super) fn load(kernel: Kernel, [semantic, copy]: [usize; 2]) -> Result<Self, BundleError> {
         let fusion = Fusion::load(kernel, semantic, copy)?;
         let background = Background::load(copy)?;
         Ok(Self { network: Network::load(kernel)?, histogram: Histogram::new(), fusion, background })
@@ -81,10 +89,25 @@ impl Parts {
     }
 }
 
+impl Default for CommonSearch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl CommonSearch {
     /// The model, its weights not yet unpacked: [`ready`](Embedder::ready) or the first picture does that.
     pub const fn new() -> Self {
-        Self { kernel: None, parts: OnceLock::new() }
+        Self::of(&SMALL)
+    }
+
+    /// `common-search-512`.
+    pub const fn large() -> Self {
+        Self::of(&LARGE)
+    }
+
+    const fn of(size: &'static Size) -> Self {
+        Self { size, kernel: None, parts: OnceLock::new() }
     }
 
     /// The model with one kind of kernel, for measurements: `scalar`, `avx2`, `avx512`, `neon` or `auto` (the fastest).
@@ -128,14 +151,14 @@ impl CommonSearch {
     }
 
     fn parts(&self) -> Result<&Parts, EmbedError> {
-        let load = || Parts::load(self.kernel.unwrap_or_else(Kernel::best));
+        let load = || Parts::load(self.kernel.unwrap_or_else(Kernel::best), self.size.blocks);
         self.parts.get_or_init(load).as_ref().map_err(|damage| EmbedError::Unusable(Box::new(*damage)))
     }
 }
 
 impl Embedder for CommonSearch {
     fn name(&self) -> &str {
-        "common-search"
+        self.size.name
     }
 
     fn version(&self) -> u32 {
@@ -143,7 +166,7 @@ impl Embedder for CommonSearch {
     }
 
     fn blocks(&self) -> &[usize] {
-        &BLOCKS
+        &self.size.blocks
     }
 
     fn ready(&self) -> Result<(), EmbedError> {
@@ -166,7 +189,7 @@ impl Embedder for CommonSearch {
     }
 
     fn calibration(&self, mode: Mode) -> &[(f32, f32)] {
-        calibrate::points(mode)
+        (self.size.points)(mode)
     }
 
     fn copy_block(&self) -> Option<usize> {
@@ -180,7 +203,7 @@ impl Embedder for CommonSearch {
     fn copy_views(&self, view: View<'_>, robust: bool) -> Result<CopyViews, EmbedError> {
         let embedding = self.embed(view)?;
         PLANES.with_borrow_mut(|planes| {
-            copies::views(self.parts()?, planes, view, embedding, BLOCKS[0], robust)
+            copies::views(self.parts()?, planes, view, embedding, self.size.blocks[0], robust)
         })
     }
 

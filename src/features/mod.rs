@@ -15,7 +15,7 @@ mod perceptual;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 pub use common_search::CommonSearch;
 pub(crate) use copy_model::{CopyTarget, FLAT_COPY, TargetView};
@@ -24,7 +24,8 @@ pub(crate) use model::{EmbedFault, Model, ModelError};
 
 /// The models that every gallery has.
 pub(crate) fn built_in() -> Vec<Arc<dyn Embedder>> {
-    // One for the whole process: its weights are unpacked once.
-    static COMMON_SEARCH: std::sync::LazyLock<Arc<CommonSearch>> = std::sync::LazyLock::new(Arc::default);
-    vec![COMMON_SEARCH.clone()]
+    // One of each for the whole process: weights are unpacked once, when a model is first used.
+    static SMALL: LazyLock<Arc<CommonSearch>> = LazyLock::new(|| Arc::new(CommonSearch::new()));
+    static LARGE: LazyLock<Arc<CommonSearch>> = LazyLock::new(|| Arc::new(CommonSearch::large()));
+    vec![SMALL.clone(), LARGE.clone()]
 }

@@ -92,6 +92,18 @@ fn the_committed_pictures_get_the_reference_vectors() {
     assert!(s >= 0.995 && c >= 0.997 && bits <= 8, "S {s} C {c} hash {bits}");
 }
 
+#[test]
+fn the_large_model_begins_as_the_small_one() {
+    let pixels = picture(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("examples/pictures/cat.jpg"));
+    let (small, large) = (CommonSearch::new(), CommonSearch::large());
+    assert_eq!((large.name(), large.blocks()), ("common-search-512", &[256, 256][..]));
+    let short = small.embed(View::whole(&pixels)).unwrap();
+    let long = large.embed(View::whole(&pixels)).unwrap();
+    assert_eq!((long.vector.len(), long.hash), (512, short.hash));
+    assert!(cosine(&long.vector[..160], &short.vector[..160]) > 1.0 - 1e-9);
+    assert!(cosine(&long.vector[256..352], &short.vector[160..]) > 1.0 - 1e-9);
+}
+
 /// What is stored of a picture: the codes and the hash.
 fn stored(model: &CommonSearch, pixels: &Pixels) -> Vec<u8> {
     let layout = Layout::new(model.blocks()).unwrap();
@@ -141,15 +153,16 @@ fn all_pictures_get_the_reference_vectors() {
     assert!(s >= 0.995 && c >= 0.995 && bits <= 8, "S {s} C {c} hash {bits}");
 }
 
-/// With LOOKALIKE_LIST = a file of paths, one a line: writes for each the 256 values (f32) and the hash (32 bytes) to
-/// the file LOOKALIKE_OUT.
+/// With LOOKALIKE_LIST = a file of paths, one a line: writes for each the 256 values (f32; 512 with LOOKALIKE_LARGE) and the
+/// hash (32 bytes) to the file LOOKALIKE_OUT.
 #[test]
 #[ignore = "a tool for evaluations"]
 fn extract_a_list() {
     let variable = |name: &str| PathBuf::from(std::env::var_os(name).unwrap());
     let list = std::fs::read_to_string(variable("LOOKALIKE_LIST")).unwrap();
     let files: Vec<&str> = list.lines().collect();
-    let model = CommonSearch::new();
+    let large = std::env::var_os("LOOKALIKE_LARGE").is_some();
+    let model = if large { CommonSearch::large() } else { CommonSearch::new() };
     let rows: Vec<Vec<u8>> = files
         .par_iter()
         .map(|file| {
@@ -170,7 +183,7 @@ fn extract_copy_views_of_a_list() {
     let list = std::fs::read_to_string(variable("LOOKALIKE_LIST")).unwrap();
     let robust = std::env::var("LOOKALIKE_ROBUST").unwrap() == "1";
     let files: Vec<&str> = list.lines().collect();
-    let parts = Parts::load_columns(crate::kernel::Kernel::best(), 160, 256).unwrap();
+    let parts = Parts::load(crate::kernel::Kernel::best(), [160, 256]).unwrap();
     let raw: Vec<Vec<u8>> = files
         .par_iter()
         .map(|file| {

@@ -1,12 +1,16 @@
 //! A soft colour histogram in CIE Lab.
 
+use std::array::from_fn;
+
 use super::{PLANE_BYTES, SIDE};
-use crate::features::math::{cbrt, pow_2_4};
+use crate::features::math::{cbrts, pow_2_4};
 
 /// Bins of lightness, of a and of b.
 const BINS: [usize; 3] = [4, 6, 6];
 /// What the bins of each axis span: L in `0..=100`, a and b in `-60..=60`.
 const SPAN: [(f64, f64); 3] = [(0.0, 100.0), (-60.0, 60.0), (-60.0, 60.0)];
+/// Side of the plane the histogram is made of: pixels are means of 2 x 2.
+const HALF: usize = SIDE / 2;
 /// Values of the histogram.
 pub(in crate::features) const HIST: usize = BINS[0] * BINS[1] * BINS[2];
 
@@ -42,12 +46,15 @@ impl Histogram {
         assert_eq!(rgb.len(), PLANE_BYTES);
         let mut bins = [0.0_f64; HIST];
         for y in (0..SIDE).step_by(2) {
-            for x in (0..SIDE).step_by(2) {
-                let at =
-                    |dy: usize, dx: usize, c: usize| usize::from(rgb[((y + dy) * SIDE + x + dx) * 3 + c]);
-                let sum = |c: usize| at(0, 0, c) + at(0, 1, c) + at(1, 0, c) + at(1, 1, c);
-                let lab = lab([0, 1, 2].map(|c| self.linear[sum(c)]));
-                let [l, a, b] = std::array::from_fn(|axis| share(lab[axis], axis));
+            let linear: [[f64; HALF]; 3] = from_fn(|c| {
+                from_fn(|x| {
+                    let at = |dy: usize, dx: usize| usize::from(rgb[((y + dy) * SIDE + 2 * x + dx) * 3 + c]);
+                    self.linear[at(0, 0) + at(0, 1) + at(1, 0) + at(1, 1)]
+                })
+            });
+            let [l, a, b] = lab(&linear);
+            for ((l, a), b) in l.into_iter().zip(a).zip(b) {
+                let [l, a, b] = [share(l, 0), share(a, 1), share(b, 2)];
                 for (l, l_part) in l {
                     for (a, a_part) in a {
                         for (b, b_part) in b {
@@ -62,15 +69,21 @@ impl Histogram {
     }
 }
 
-/// CIE Lab of linear sRGB (CIE 15:2004, section 8.2.1).
-fn lab(linear: [f64; 3]) -> [f64; 3] {
+/// CIE Lab of linear sRGB (CIE 15:2004, section 8.2.1), planes of `N` pixels.
+fn lab<const N: usize>(linear: &[[f64; N]; 3]) -> [[f64; N]; 3] {
     const KNEE: f64 = (6.0 / 29.0) * (6.0 / 29.0) * (6.0 / 29.0);
     const SLOPE: f64 = (29.0 / 6.0) * (29.0 / 6.0) / 3.0;
     let [x, y, z] = XYZ.map(|row| {
-        let t = row[0] * linear[0] + row[1] * linear[1] + row[2] * linear[2];
-        if t > KNEE { cbrt(t) } else { t * SLOPE + 4.0 / 29.0 }
+        let t: [f64; N] = from_fn(|i| row[0] * linear[0][i] + row[1] * linear[1][i] + row[2] * linear[2][i]);
+        let mut roots = t;
+        cbrts(&mut roots);
+        from_fn(|i| if t[i] > KNEE { roots[i] } else { t[i] * SLOPE + 4.0 / 29.0 })
     });
-    [116.0 * y - 16.0, 500.0 * (x - y), 200.0 * (y - z)]
+    [
+        y.map(|y| 116.0 * y - 16.0),
+        from_fn(|i: usize| 500.0 * (x[i] - y[i])),
+        from_fn(|i: usize| 200.0 * (y[i] - z[i])),
+    ]
 }
 
 /// The two bins of an axis that share `value`, and their parts, which sum to 1.
@@ -89,7 +102,7 @@ mod tests {
     #[test]
     fn lab_of_known_colours() {
         let table = Histogram::new();
-        let of = |rgb: [usize; 3]| lab(rgb.map(|v| table.linear[v * 4]));
+        let of = |rgb: [usize; 3]| lab(&rgb.map(|v| [table.linear[v * 4]])).map(|[v]| v);
         // Lindbloom's calculator for sRGB and D65, to its two decimals.
         let known = [
             ([255, 0, 0], [53.24, 80.09, 67.20]),

@@ -366,6 +366,7 @@ fn words(row: Option<&[u8]>, at: usize) -> __m256i {
 }
 
 /// `T` columns of `R` output rows.
+#[allow(clippy::needless_range_loop, reason = "indices are those of registers, in the order of the formula")]
 #[inline]
 #[target_feature(enable = "avx2")]
 fn columns<const R: usize, const G: usize, const K: usize, const S: usize, const T: usize>(

@@ -370,6 +370,7 @@ fn interleave(
 }
 
 /// `T` columns of `R` output rows.
+#[allow(clippy::needless_range_loop, reason = "indices are those of registers, in the order of the formula")]
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn columns<const R: usize, const G: usize, const K: usize, const S: usize, const T: usize>(

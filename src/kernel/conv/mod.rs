@@ -16,6 +16,9 @@ mod avx512;
 mod neon;
 mod pack;
 mod scalar;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code, reason = "instructions of one kind of CPU, and loads without bounds checks")]
+mod sse2;
 mod stem;
 mod sums;
 #[cfg(test)]

@@ -12,13 +12,14 @@ impl Noise {
     fn bytes(&mut self, len: usize) -> Vec<u8> {
         // Every third at an end, where saturating arithmetic would show.
         (0..len)
-            .map(|i| if i % 3 == 0 { [0, 255][self.next() as usize % 2] } else { self.next() as u8 })
+            .map(|i| if i.is_multiple_of(3) { [0, 255][self.next() as usize % 2] } else { self.next() as u8 })
             .collect()
     }
 
     fn codes(&mut self, len: usize) -> Vec<i8> {
-        let mut code =
-            |i: usize| if i % 3 == 0 { [-127, 127][self.next() as usize % 2] } else { self.next() as i8 };
+        let mut code = |i: usize| {
+            if i.is_multiple_of(3) { [-127, 127][self.next() as usize % 2] } else { self.next() as i8 }
+        };
         (0..len).map(|i| code(i).max(-127)).collect()
     }
 
@@ -86,13 +87,13 @@ fn pointwise_is_the_definition_on_every_kernel() {
             let mut bytes = vec![0; want.len()];
             conv.run(&input, Output::Bytes(&mut bytes), &mut wide);
             assert!(
-                bytes.iter().zip(&want).all(|(b, v)| i16::from(*b) == *v.max(&0).min(&255)),
+                bytes.iter().zip(&want).all(|(b, v)| i16::from(*b) == (*v).clamp(0, 255)),
                 "{kernel:?} {inputs} {outs}"
             );
             let mut words = vec![0; want.len()];
             conv.run(&input, Output::Words(&mut words, 16383), &mut wide);
             assert!(
-                words.iter().zip(&want).all(|(w, v)| *w == *v.max(&0).min(&16383)),
+                words.iter().zip(&want).all(|(w, v)| *w == (*v).clamp(0, 16383)),
                 "{kernel:?} {inputs} {outs}"
             );
             for added in [&[][..], &added] {
@@ -100,7 +101,7 @@ fn pointwise_is_the_definition_on_every_kernel() {
                 conv.run(&input, Output::Stream(stream), &mut wide);
                 for (at, &v) in want.iter().enumerate() {
                     let y = v.saturating_add(added.get(at).copied().unwrap_or(0));
-                    let byte = (i32::from(y) * i32::from(entry.mult[at % outs]) + 16384 >> 15)
+                    let byte = ((i32::from(y) * i32::from(entry.mult[at % outs]) + 16384) >> 15)
                         + i32::from(entry.zero[at % outs]);
                     assert_eq!(
                         (words[at], i32::from(bytes[at])),
