@@ -84,6 +84,10 @@ impl Resampler {
 }
 
 #[cfg(test)]
+#[path = "../tests/fixtures/encode.rs"]
+mod encode;
+
+#[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 mod tests {
     use std::path::Path;
@@ -91,7 +95,9 @@ mod tests {
     use fast_image_resize::CpuExtensions;
 
     use super::*;
+    use crate::features::{CommonSearch, Embedder};
     use crate::image::{Pixels, SizeLimits, decode};
+    use crate::region::{Picture, Region};
 
     fn examples() -> Vec<Pixels> {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/pictures");
@@ -182,5 +188,85 @@ mod tests {
         let pixels = Pixels::from_rgb8(2, 1, vec![9; 6]).unwrap();
         let lengths = planes(&mut Resampler::new(), View::whole(&pixels)).map(|plane| plane.len());
         assert_eq!(lengths, [224 * 224 * 3, 64 * 64 * 3, 128 * 128 * 3]);
+    }
+
+    /// A picture enlarged, sharpened by grain of a fixed seed, as a JPEG.
+    fn large_jpeg(pixels: &Pixels, width: u32, height: u32) -> Vec<u8> {
+        let source =
+            ImageRef::new(pixels.width(), pixels.height(), pixels.as_rgb8(), PixelType::U8x3).unwrap();
+        let mut rgb = vec![0; width as usize * height as usize * 3];
+        let mut large = Image::from_slice_u8(width, height, &mut rgb, PixelType::U8x3).unwrap();
+        let filter = ResizeAlg::Convolution(FilterType::Lanczos3);
+        let options = ResizeOptions::new().resize_alg(filter).use_alpha(false);
+        Resizer::new().resize(&source, &mut large, &options).unwrap();
+        let mut state = 1u32;
+        for pixel in rgb.as_chunks_mut::<3>().0 {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let grain = (state >> 24) as i16 / 16 - 8;
+            *pixel = pixel.map(|value| (i16::from(value) + grain).clamp(0, 255) as u8);
+        }
+        encode::jpeg_420(width as usize, height as usize, &rgb, 88)
+    }
+
+    fn cosine(a: &[f32], b: &[f32]) -> f64 {
+        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
+        dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+    }
+
+    /// What decoding for `target_px` changes: cosines of the two blocks, bits of the hash, largest mean difference of a
+    /// plane in levels.
+    fn change(bytes: &[u8], region: Option<&Region>, target_px: u32) -> (f64, f64, u32, f64) {
+        let limits = SizeLimits::any();
+        let full = Picture::decode(bytes, &limits, region, None).unwrap();
+        let scaled = Picture::decode(bytes, &limits, region, Some(target_px)).unwrap();
+        let (full, scaled) = (full.view().unwrap(), scaled.view().unwrap());
+        let mut resampler = Resampler::new();
+        let mut worst = 0.0f64;
+        for (a, b) in planes(&mut resampler, full).iter().zip(&planes(&mut resampler, scaled)) {
+            let sum: u64 = a.iter().zip(b).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+            worst = worst.max(sum as f64 / a.len() as f64);
+        }
+        let model = CommonSearch::new();
+        let (a, b) = (model.embed(full).unwrap(), model.embed(scaled).unwrap());
+        let bits = a.hash.unwrap().iter().zip(b.hash.unwrap()).map(|(a, b)| (a ^ b).count_ones()).sum();
+        let (s, c) = (cosine(&a.vector[..160], &b.vector[..160]), cosine(&a.vector[160..], &b.vector[160..]));
+        println!("{:?} {:?} {s:.5} {c:.5} {bits} {worst:.2}", full.pixels(), scaled.pixels());
+        (s, c, bits, worst)
+    }
+
+    #[test]
+    fn decoding_shrunk_changes_little() {
+        let examples = examples();
+        let (mut s, mut c, mut bits, mut level) = (1.0f64, 1.0f64, 0, 0.0f64);
+        for (index, pixels) in examples.iter().enumerate() {
+            let (width, height) = [(1280, 960), (901, 1200), (2048, 1536)][index % 3];
+            let bytes = large_jpeg(pixels, width, height);
+            let region = (index % 5 == 2).then(|| Region::new(100, 50, 1013, 900));
+            let got = change(&bytes, region.as_ref().filter(|_| width > 1200), NETWORK_SIDE_PX);
+            (s, c, bits, level) = (s.min(got.0), c.min(got.1), bits.max(got.2), level.max(got.3));
+        }
+        println!("worst: S {s:.5} C {c:.5} hash {bits} plane {level:.2}");
+        assert!(
+            s >= 0.995 && c >= 0.995 && bits <= 8 && level <= 4.0,
+            "S {s} C {c} hash {bits} plane {level}"
+        );
+    }
+
+    /// With LOOKALIKE_LIST = a file of JPEG paths, one a line, and LOOKALIKE_TARGET = pixels.
+    #[test]
+    #[ignore = "a tool for evaluations"]
+    fn changes_of_a_list() {
+        let list = std::fs::read_to_string(std::env::var_os("LOOKALIKE_LIST").unwrap()).unwrap();
+        let target: u32 = std::env::var("LOOKALIKE_TARGET").unwrap().parse().unwrap();
+        let all: Vec<_> = list.lines().map(|f| change(&std::fs::read(f).unwrap(), None, target)).collect();
+        let mean =
+            |value: fn(&(f64, f64, u32, f64)) -> f64| all.iter().map(value).sum::<f64>() / all.len() as f64;
+        println!(
+            "mean: S {:.5} C {:.5} hash {:.2} plane {:.2}",
+            mean(|v| v.0),
+            mean(|v| v.1),
+            mean(|v| v.2.into()),
+            mean(|v| v.3)
+        );
     }
 }

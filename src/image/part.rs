@@ -56,8 +56,10 @@ pub(crate) struct Decoded {
 
 /// How much larger than the target the wanted part must be on both axes after it was shrunk, in halves.
 ///
-/// Twice is what the cosines of scaled and full decoding ask for: `cargo test scaled` prints them.
-const MARGIN_HALVES: u32 = 4;
+/// Measured on photographs full of detail (768 pixels, shrunk to 384): at 1.7 times the target the vectors of shrunk and
+/// full decoding have a mean cosine of .9997 and .9995 (the two blocks), at 1.1 times of .9988 and .9984, at .86 times of
+/// .994 and .995. `changes_of_a_list` in `resample.rs` prints them.
+const MARGIN_HALVES: u32 = 3;
 
 /// How many times a picture may be shrunk, 1, 2, 4 or 8, if `part` of it is to be scaled to `target_px`.
 pub(super) fn shrink_ratio(part: Part, target_px: Option<u32>) -> u32 {
@@ -99,7 +101,8 @@ mod tests {
     #[test]
     fn tiny_boxes_are_not_shrunk() {
         let whole = |width, height| shrink_ratio(Part::whole(width, height), Some(224));
-        assert_eq!([whole(640, 480), whole(894, 2048), whole(1280, 960), whole(2048, 2048)], [1, 1, 2, 4]);
+        assert_eq!([whole(640, 480), whole(670, 2048), whole(671, 2048), whole(1280, 960)], [1, 1, 2, 2]);
+        assert_eq!([whole(2048, 1536), whole(2048, 2048), whole(1341, 2048)], [4, 4, 2]);
         assert_eq!([whole(8192, 8192), whole(4096, 1000), whole(1, 8192)], [8, 2, 1]);
         let part = Part { left: 1000, top: 900, width: 300, height: 8 };
         assert_eq!(shrink_ratio(part, Some(224)), 1);

@@ -9,6 +9,8 @@ use proptest::prelude::*;
 use super::orient::Orientation;
 use super::*;
 
+mod parts;
+
 const ANY: SizeLimits = SizeLimits::any();
 
 fn folder(name: &str) -> PathBuf {
