@@ -6,10 +6,10 @@ use super::math::unit;
 use super::perceptual::{EDGE, HIST};
 
 /// Made by `tools/make_weights.py`.
-static PROJECTION: &[u8] = include_bytes!("weights/projection.bin");
+pub(super) static PROJECTION: &[u8] = include_bytes!("weights/projection.bin");
 
 /// Columns of the projections in the file, the most important first.
-const COLUMNS: usize = 256;
+pub(super) const COLUMNS: usize = 256;
 
 /// The means and projections of `S` values of the semantic and `C` of the copy block.
 #[derive(Debug)]
@@ -37,7 +37,8 @@ impl Fusion {
         Self::parse(PROJECTION, semantic, copy)
     }
 
-    fn parse(raw: &[u8], semantic: usize, copy: usize) -> Result<Self, BundleError> {
+    /// The projections of a file, cut likewise; both numbers 1 to [`COLUMNS`].
+    pub(super) fn parse(raw: &[u8], semantic: usize, copy: usize) -> Result<Self, BundleError> {
         let mut bundle = Bundle::open("projection.bin", b"lkl-proj", raw)?;
         let file = &mut bundle;
         let fusion = Self {

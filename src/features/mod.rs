@@ -5,6 +5,10 @@ mod calibrate;
 mod cnn;
 mod common_search;
 mod embedder;
+mod extract;
+#[cfg(feature = "fit")]
+pub mod fit;
+mod fitted;
 mod fuse;
 mod math;
 mod model;
@@ -16,6 +20,7 @@ use std::sync::Arc;
 
 pub use common_search::CommonSearch;
 pub use embedder::{EmbedError, Embedder, Embedding, Mode, UnknownMode};
+pub use fitted::FittedSearch;
 pub(crate) use model::{EmbedFault, Model, ModelError};
 
 /// The models that every gallery has.
