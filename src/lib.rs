@@ -73,12 +73,14 @@ pub use error::{Error, ErrorKind, Operation, Result};
 #[cfg(feature = "fit")]
 #[doc(hidden)]
 pub use features::fit;
-pub use features::{CommonSearch, EmbedError, Embedder, Embedding, FittedSearch, Mode, UnknownMode};
+pub use features::{
+    CommonSearch, CopyViews, EmbedError, Embedder, Embedding, FittedSearch, Mode, UnknownMode,
+};
 pub use gallery::{CreateInstance, Gallery, GalleryBuilder, InstanceInfo, Status};
 pub use image::{Pixels, PixelsError, SizeLimits};
 pub use instance::{
-    Add, Added, BatchOptions, Delete, Effort, Found, Hit, Instance, Page, Progress, Query, Reader, Resolver,
-    Source, Update,
+    Add, Added, BatchOptions, Copies, CopyHit, CopyQuery, Delete, Effort, Found, Hit, Instance, Page,
+    Progress, Query, Reader, Resolver, Source, Update,
 };
 /// The thread pools of [`BatchOptions::pool`] are this crate's.
 pub use rayon;

@@ -57,6 +57,10 @@ pub(crate) enum Refusal {
     LimitInvalid(u32),
     #[error("min_sim {0} is not 0 to 1")]
     MinSimInvalid(f32),
+    #[error("min_copy {0} is not 0 to 1")]
+    MinCopyInvalid(f32),
+    #[error("the model {0:?} has no copy score")]
+    NoCopyScore(String),
     #[error("is_crop is true and there is no box")]
     BoxMissing,
     #[error("the search names neither a picture, nor a path, nor tags")]

@@ -5,12 +5,13 @@
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+use std::cell::Cell;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::image::Pixels;
+use crate::image::{self, Decoded, Part, PictureError, Pixels, SizeLimits, Wish};
 
 /// A box in a query picture, in pixels of the upright picture: the service's `box`.
 ///
@@ -81,12 +82,17 @@ impl Region {
 
     /// The part of `pixels` that the region names.
     pub(crate) fn fit<'a>(&self, pixels: &'a Pixels) -> Result<View<'a>, RegionError> {
-        let fitted = || {
-            let (left, width) = fit_side(self.x, self.width, pixels.width())?;
-            let (top, height) = fit_side(self.y, self.height, pixels.height())?;
-            View::new(pixels, left, top, width, height)
-        };
-        fitted().ok_or(RegionError { region: *self, width: pixels.width(), height: pixels.height() })
+        let (width, height) = (pixels.width(), pixels.height());
+        let part = self.part_of(width, height);
+        let view = part.and_then(|p| View::new(pixels, p.left, p.top, p.width, p.height));
+        view.ok_or(RegionError { region: *self, width, height })
+    }
+
+    /// The part that the region names of a picture with these sides, if it lies inside and is not empty.
+    fn part_of(&self, width: u32, height: u32) -> Option<Part> {
+        let (left, width) = fit_side(self.x, self.width, width)?;
+        let (top, height) = fit_side(self.y, self.height, height)?;
+        Some(Part { left, top, width, height })
     }
 }
 
@@ -116,6 +122,46 @@ pub(crate) struct RegionError {
     region: Region,
     width: u32,
     height: u32,
+}
+
+/// A file decoded as far as the region of it that is asked for needs.
+#[derive(Debug)]
+pub(crate) struct Picture(Result<Decoded, RegionError>);
+
+impl Picture {
+    /// Decodes `bytes` for `region` of it, or for all of it.
+    ///
+    /// With `target_px`, the sides of the plane that the model scales its view to, a JPEG that is much larger is
+    /// decoded shrunk, and only around the region; without, the view is one of the whole picture in full size. The
+    /// region counts in pixels of the upright picture in full size either way. Damage anywhere in the file is found
+    /// either way, and comes before a region that does not fit.
+    pub(crate) fn decode(
+        bytes: &[u8],
+        limits: &SizeLimits,
+        region: Option<&Region>,
+        target_px: Option<u32>,
+    ) -> Result<Self, PictureError> {
+        let region = region.copied().unwrap_or_default();
+        let sides = Cell::new((0, 0));
+        let part = |width, height| {
+            sides.set((width, height));
+            region.part_of(width, height)
+        };
+        let decoded = image::decode_for(bytes, limits, Wish { target_px, part: &part })?;
+        let (width, height) = sides.get();
+        Ok(Self(decoded.ok_or(RegionError { region, width, height })))
+    }
+
+    /// The region, or the whole picture.
+    ///
+    /// # Errors
+    /// When the region does not fit.
+    pub(crate) fn view(&self) -> Result<View<'_>, RegionError> {
+        let Decoded { pixels, part } = self.0.as_ref().map_err(Clone::clone)?;
+        // The part was made to lie inside; were it not, all of the pixels are shown.
+        let view = View::new(pixels, part.left, part.top, part.width, part.height);
+        Ok(view.unwrap_or_else(|| View::whole(pixels)))
+    }
 }
 
 /// A part of a picture that is known to lie inside it and to hold at least one pixel.

@@ -17,7 +17,6 @@ pub(crate) const NETWORK_SIDE_PX: u32 = 224;
 /// Side of the plane that the colour, edge and hash descriptors read, in pixels.
 pub(crate) const SMALL_SIDE_PX: u32 = 64;
 /// Side of the plane in which the border of a picture is looked for, in pixels.
-#[cfg_attr(not(test), allow(dead_code, reason = "for the copy score"))]
 pub(crate) const TRIM_SIDE_PX: u32 = 128;
 
 /// The resizing crate refused; it has no reason to.
@@ -58,7 +57,6 @@ impl Resampler {
         self.plane(view, SMALL_SIDE_PX, filter, out)
     }
 
-    #[cfg_attr(not(test), allow(dead_code, reason = "for the copy score"))]
     /// [`TRIM_SIDE_PX`] on each side by a box filter (which repeats pixels when it enlarges).
     pub(crate) fn trim(&mut self, view: View<'_>, out: &mut Vec<u8>) -> Result<(), ResampleError> {
         self.plane(view, TRIM_SIDE_PX, FilterType::Box, out)

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 /// From the left of the data flow to its right: a module uses what stands before it.
 const ORDER: [&str; 17] = [
-    "code", "limits", "image", "region", "resample", "vector", "kernel", "features", "index", "tags",
+    "code", "limits", "kernel", "image", "region", "resample", "vector", "features", "index", "tags",
     "store", "refusal", "error", "decode", "instance", "gallery", "lib",
 ];
 

@@ -5,6 +5,7 @@
 mod bed;
 mod codes;
 mod concurrency;
+mod copies;
 mod durability;
 mod layering;
 mod operations;

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the three binaries of src/features/weights (docs/model.md describes them byte by byte).
+"""Makes network.bin and projection.bin of src/features/weights (docs/model.md describes them byte by byte).
 
   make_weights.py MODEL OUT --calibrate FOLDER... [--each 14]
 
@@ -19,12 +19,11 @@ import numpy as np
 import network
 import quantise
 
-VERSION = 1
 
 
-def bundle(magic, payload):
+def bundle(magic, version, payload):
     assert len(magic) == 8
-    return magic + struct.pack("<III", VERSION, len(payload), zlib.crc32(payload)) + payload
+    return magic + struct.pack("<III", version, len(payload), zlib.crc32(payload)) + payload
 
 
 def padded(raw):
@@ -35,15 +34,19 @@ def f32(x):
     return np.ascontiguousarray(x, "<f4").tobytes()
 
 
-def network_bytes(layers, rounded):
-    """Layers in order: u16 out, in / groups, kernel, 0; f32 scale [out]; f32 bias [out]; i8 codes."""
-    out = struct.pack("<I", len(layers))
-    for layer in layers:
-        codes, scale, bias = rounded[layer["name"]]
-        order = (2, 3, 0, 1) if layer["kind"] == "depthwise" else (0, 2, 3, 1)
-        out += struct.pack("<HHHH", codes.shape[0], codes.shape[1], codes.shape[2], 0) + f32(scale) + f32(bias)
-        out += padded(np.ascontiguousarray(codes.transpose(order)).tobytes())
-    return out
+def network_bytes(net):
+    """Layers in order, then the step of the tap: docs/model.md has the layout."""
+    out = struct.pack("<I", len(net))
+    for i, q in enumerate(net):
+        after = net[i + 1].entry if i + 1 < len(net) else None
+        order = (2, 3, 0, 1) if q.shape["kind"] == "depthwise" else (0, 2, 3, 1)
+        out += struct.pack("<HHHH", *q.codes.shape[:3], after is not None)
+        arrays = [q.bias.astype("<i4"), q.mult.astype("<i2")]
+        if after is not None:
+            arrays += [after[0].astype("<i2"), after[1].astype("<i2")]
+        arrays += [q.shift.astype("u1"), q.codes.transpose(order)]
+        out += b"".join(padded(np.ascontiguousarray(a).tobytes()) for a in arrays)
+    return out + f32(next(q.step for q in net if q.shape["name"] == network.TAP))
 
 
 def matrix(m):
@@ -62,13 +65,6 @@ def projection_bytes(folder):
     out = b"".join(vector(load("mean_" + k)) for k in ("gem", "e6", "hist", "edge"))
     out += b"".join(matrix(load(k)) for k in ("S_gem", "S_hist", "S_edge")) + vector(load("S_bias"))
     return out + b"".join(matrix(load(k)) for k in ("C_e6", "C_hist")) + vector(load("C_bias"))
-
-
-def background_bytes(folder):
-    """u32 rows, columns; i8, row-major, every row scaled so that its largest magnitude is 127."""
-    rows = np.load(os.path.join(folder, "background_C256_f32.npy"))
-    codes = np.rint(rows / np.abs(rows).max(1, keepdims=True) * 127).astype(np.int8)
-    return struct.pack("<II", *rows.shape) + padded(codes.tobytes())
 
 
 def calibration(folders, each, judged):
@@ -115,14 +111,13 @@ def main():
     files = calibration(a.calibrate, a.each, judged)
     print(len(files), "pictures to calibrate on")
     planes = np.stack([network.plane(network.upright(f)) for f in files])
-    rounded = quantise.quantise(planes, layers, weights, biases, print)
+    net = quantise.quantise(planes, layers, weights, biases, print)
     os.makedirs(a.out, exist_ok=True)
-    for name, magic, payload in (
-        ("network.bin", b"lkl-net\0", network_bytes(layers, rounded)),
-        ("projection.bin", b"lkl-proj", projection_bytes(projection)),
-        ("background.bin", b"lkl-back", background_bytes(projection)),
+    for name, magic, version, payload in (
+        ("network.bin", b"lkl-net\0", 2, network_bytes(net)),
+        ("projection.bin", b"lkl-proj", 1, projection_bytes(projection)),
     ):
-        raw = bundle(magic, payload)
+        raw = bundle(magic, version, payload)
         open(os.path.join(a.out, name), "wb").write(raw)
         print(f"{name:16s} {len(raw):9d} bytes  crc {zlib.crc32(payload):08x}")
 

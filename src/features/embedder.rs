@@ -73,6 +73,20 @@ pub struct Embedding {
     pub hash: Option<[u8; 32]>,
 }
 
+/// A query picture as the copy score sees it: the picture, and what of it may be in another.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CopyViews {
+    /// What [`Embedder::embed`] gives for the picture itself, its first view.
+    pub embedding: Embedding,
+    /// Copy blocks of other views: without its border, mirrored, turned, parts of it.
+    pub others: Vec<Vec<f32>>,
+    /// Hashes that a copy of it may have besides the embedding's: mirrored, turned, without its border. They count
+    /// if [`Embedder::copy_hashed`] says so.
+    pub hashes: Vec<[u8; 32]>,
+    /// How much there is to see in it, 0 (one colour) to 100; `None` if the model cannot tell.
+    pub quality: Option<u8>,
+}
+
 /// Why a model gave no vector.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -103,6 +117,13 @@ pub trait Embedder: Send + Sync {
     /// Dimensions of each block of the vector, 1 to 4 blocks, 4096 dimensions at most in all.
     fn blocks(&self) -> &[usize];
 
+    /// Side, in pixels, of the square that the model scales its view to. A JPEG that is much larger is then decoded
+    /// shrunk, to a view of not less than twice that side, which costs a fraction of the time. `None`, as here, for
+    /// views in full size.
+    fn input_side_px(&self) -> Option<u32> {
+        None
+    }
+
     /// Called when an instance of this model is created or opened, before the first picture.
     ///
     /// # Errors
@@ -127,5 +148,37 @@ pub trait Embedder: Send + Sync {
     /// the last `(1, 1)`. Below the first point `sim` is that point's.
     fn calibration(&self, _mode: Mode) -> &[(f32, f32)] {
         &[(0.0, 0.0), (1.0, 1.0)]
+    }
+
+    /// Which of the [`blocks`](Self::blocks) tells copies, counted from 0. `None`, as here, for a model without a copy
+    /// score: `Instance::find_copies` is then refused with IS.1008.
+    fn copy_block(&self) -> Option<usize> {
+        None
+    }
+
+    /// Whether [`embed`](Self::embed) gives a hash of every picture in which there is something to see. An image whose
+    /// hash is of zeros, or that was added by a vector alone, is then never called a copy.
+    fn copy_hashed(&self) -> bool {
+        false
+    }
+
+    /// The views of a query picture that the copy score compares; more of them when it shall be `robust` against
+    /// mirroring, turning and cropping. Here the picture itself.
+    ///
+    /// # Errors
+    /// As [`embed`](Self::embed).
+    fn copy_views(&self, view: View<'_>, _robust: bool) -> Result<CopyViews, EmbedError> {
+        Ok(CopyViews { embedding: self.embed(view)?, others: Vec::new(), hashes: Vec::new(), quality: None })
+    }
+
+    /// What a view shares with anything: a cosine that is subtracted from those of its copy block, which is `block`.
+    fn copy_background(&self, _block: &[f32]) -> f32 {
+        0.0
+    }
+
+    /// Points `(raw, copy)` of the piecewise linear map from raw copy scores to `copy` in `0..=1`, both rising
+    /// strictly. Below the first and above the last point `copy` is theirs.
+    fn copy_calibration(&self, _robust: bool) -> &[(f32, f32)] {
+        &[(0.0, 0.0), (1.75, 1.0)]
     }
 }

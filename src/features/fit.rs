@@ -4,11 +4,13 @@
 use std::sync::OnceLock;
 
 use super::bundle::{Bundle, BundleError, sealed};
+use super::cnn::Network;
 use super::cnn::{LAST, MIDDLE};
+use super::common_search::scaled;
 use super::embedder::EmbedError;
-use super::extract::Extractor;
-use super::fuse::{COLUMNS, PROJECTION};
-use super::perceptual::{EDGE, HIST};
+use super::fuse::{COLUMNS, PROJECTION, VERSION};
+use super::perceptual::{EDGE, Grey, HIST, Histogram, edges};
+use crate::kernel::Kernel;
 use crate::region::View;
 
 /// Lengths of the descriptors, in the order of [`Descriptors::all`].
@@ -41,10 +43,15 @@ impl Descriptors {
 /// # Errors
 /// [`EmbedError`] when the weights are damaged or the view cannot be scaled.
 pub fn descriptors(view: View<'_>) -> Result<Descriptors, EmbedError> {
-    static EXTRACTOR: OnceLock<Result<Extractor, BundleError>> = OnceLock::new();
-    let loaded = EXTRACTOR.get_or_init(Extractor::load).as_ref();
-    let raw = loaded.map_err(|damage| EmbedError::Unusable(Box::new(*damage)))?.run(view)?;
-    Ok(Descriptors { gem: raw.taps.last, e6: raw.taps.middle, hist: raw.hist, edge: raw.edge })
+    static LOADED: OnceLock<Result<(Network, Histogram), BundleError>> = OnceLock::new();
+    let load = || Ok((Network::load(Kernel::best())?, Histogram::new()));
+    let loaded = LOADED.get_or_init(load).as_ref();
+    let (network, histogram) = loaded.map_err(|damage| EmbedError::Unusable(Box::new(*damage)))?;
+    scaled(view, |rgb224, rgb64| {
+        let taps = network.run(rgb224);
+        let edge = edges(&Grey::new(rgb64));
+        Descriptors { gem: taps.last, e6: taps.middle, hist: histogram.of(rgb64), edge }
+    })
 }
 
 /// The file of the projection inside this crate.
@@ -95,7 +102,7 @@ impl Projection {
         put_vector(&mut payload, &self.semantic_bias);
         self.copy.iter().for_each(|matrix| put_matrix(&mut payload, matrix));
         put_vector(&mut payload, &self.copy_bias);
-        Ok(sealed(b"lkl-proj", &payload))
+        Ok(sealed(b"lkl-proj", VERSION, &payload))
     }
 
     /// Reads a file that [`to_bytes`](Self::to_bytes) made.
@@ -107,7 +114,7 @@ impl Projection {
     }
 
     fn read(raw: &[u8]) -> Result<Self, BundleError> {
-        let mut bundle = Bundle::open("projection", b"lkl-proj", raw)?;
+        let mut bundle = Bundle::open("projection", b"lkl-proj", VERSION, raw)?;
         let file = &mut bundle;
         let [gem, e6, hist, edge] = LENGTHS;
         let projection = Self {
@@ -188,7 +195,7 @@ mod tests {
         for len in [0, 19, 20, 1_000, PROJECTION.len() - 1] {
             assert!(Projection::from_bytes(&PROJECTION[..len]).is_err(), "{len}");
         }
-        let longer = sealed(b"lkl-proj", &[&PROJECTION[20..], &[0; 4]].concat());
+        let longer = sealed(b"lkl-proj", VERSION, &[&PROJECTION[20..], &[0; 4]].concat());
         assert!(Projection::from_bytes(&longer).is_err());
     }
 

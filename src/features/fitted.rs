@@ -1,16 +1,21 @@
 //! A model of the host's own: the built-in network under a projection that the host fitted.
 
 use super::calibrate;
-use super::common_search::CommonSearch;
+use super::cnn::Network;
+use super::common_search::{CommonSearch, embedding, scaled};
 use super::embedder::{EmbedError, Embedder, Embedding, Mode};
-use super::extract::Extractor;
 use super::fuse::{COLUMNS, Fusion};
+use super::perceptual::Histogram;
+use crate::kernel::Kernel;
 use crate::region::View;
+use crate::resample::NETWORK_SIDE_PX;
 
 /// The built-in network with another projection, for example one fitted on the host's own pictures by
 /// `cargo xtask fit-projection` (docs/model.md, "Fitting the projection again").
 ///
-/// Register it with `GalleryBuilder::model` and create instances by its name.
+/// Register it with `GalleryBuilder::model` and create instances by its name. `Mode::Copy` weighs its copy block as the
+/// built-in model's; it has no copy score, whose background and calibration belong to the built-in projection:
+/// `Instance::find_copies` is refused (IS.1008).
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -30,7 +35,8 @@ pub struct FittedSearch {
     name: String,
     version: u32,
     blocks: [usize; 2],
-    extractor: Extractor,
+    network: Network,
+    histogram: Histogram,
     fusion: Fusion,
     /// In the order of [`Mode::ALL`].
     calibration: [Vec<(f32, f32)>; 4],
@@ -51,7 +57,8 @@ impl FittedSearch {
             return Err(EmbedError::Unusable(format!("a block has 1 to {COLUMNS} values").into()));
         }
         let unusable = |damage| EmbedError::Unusable(Box::new(damage));
-        let fusion = Fusion::parse(projection, blocks[0], blocks[1]).map_err(unusable)?;
+        let kernel = Kernel::best();
+        let fusion = Fusion::parse(kernel, projection, blocks[0], blocks[1]).map_err(unusable)?;
         let mut checksum = crc32fast::Hasher::new();
         checksum.update(&CommonSearch::new().version().to_le_bytes());
         checksum.update(projection);
@@ -59,7 +66,8 @@ impl FittedSearch {
             name: name.into(),
             version: checksum.finalize(),
             blocks,
-            extractor: Extractor::load().map_err(unusable)?,
+            network: Network::load(kernel).map_err(unusable)?,
+            histogram: Histogram::new(),
             fusion,
             calibration: Mode::ALL.map(|mode| calibrate::points(mode).to_vec()),
         })
@@ -92,10 +100,13 @@ impl Embedder for FittedSearch {
         &self.blocks
     }
 
+    fn input_side_px(&self) -> Option<u32> {
+        Some(NETWORK_SIDE_PX)
+    }
+
     fn embed(&self, view: View<'_>) -> Result<Embedding, EmbedError> {
-        let raw = self.extractor.run(view)?;
-        let vector = self.fusion.blocks(&raw.taps, &raw.hist, &raw.edge);
-        Ok(Embedding { vector, hash: Some(raw.hash) })
+        let Self { network, histogram, fusion, .. } = self;
+        scaled(view, |rgb224, rgb64| embedding(network, histogram, fusion, rgb224, rgb64))
     }
 
     fn weights(&self, mode: Mode) -> Vec<f32> {

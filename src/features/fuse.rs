@@ -4,16 +4,20 @@ use super::bundle::{Bundle, BundleError};
 use super::cnn::{LAST, MIDDLE, Taps};
 use super::math::unit;
 use super::perceptual::{EDGE, HIST};
+use crate::kernel::Kernel;
 
 /// Made by `tools/make_weights.py`.
 pub(super) static PROJECTION: &[u8] = include_bytes!("weights/projection.bin");
 
+/// Version of the file, raised when its layout changes.
+pub(super) const VERSION: u32 = 1;
 /// Columns of the projections in the file, the most important first.
 pub(super) const COLUMNS: usize = 256;
 
 /// The means and projections of `S` values of the semantic and `C` of the copy block.
 #[derive(Debug)]
 pub(super) struct Fusion {
+    kernel: Kernel,
     mean_last: Vec<f32>,
     mean_middle: Vec<f32>,
     mean_hist: Vec<f32>,
@@ -33,15 +37,21 @@ struct Matrix {
 
 impl Fusion {
     /// The projections inside this crate, cut to the first `semantic` and `copy` columns (256 at most).
-    pub(super) fn load(semantic: usize, copy: usize) -> Result<Self, BundleError> {
-        Self::parse(PROJECTION, semantic, copy)
+    pub(super) fn load(kernel: Kernel, semantic: usize, copy: usize) -> Result<Self, BundleError> {
+        Self::parse(kernel, PROJECTION, semantic, copy)
     }
 
     /// The projections of a file, cut likewise; both numbers 1 to [`COLUMNS`].
-    pub(super) fn parse(raw: &[u8], semantic: usize, copy: usize) -> Result<Self, BundleError> {
-        let mut bundle = Bundle::open("projection.bin", b"lkl-proj", raw)?;
+    pub(super) fn parse(
+        kernel: Kernel,
+        raw: &[u8],
+        semantic: usize,
+        copy: usize,
+    ) -> Result<Self, BundleError> {
+        let mut bundle = Bundle::open("projection.bin", b"lkl-proj", VERSION, raw)?;
         let file = &mut bundle;
         let fusion = Self {
+            kernel,
             mean_last: vector(file, LAST)?,
             mean_middle: vector(file, MIDDLE)?,
             mean_hist: vector(file, HIST)?,
@@ -69,11 +79,11 @@ impl Fusion {
         let edge = centred(edge, &self.mean_edge);
         let mut semantic = self.semantic_bias.clone();
         for (matrix, descriptor) in self.semantic.iter().zip([&last, &hist, &edge]) {
-            matrix.add_product(descriptor, &mut semantic);
+            matrix.add_product(self.kernel, descriptor, &mut semantic);
         }
         let mut copy = self.copy_bias.clone();
         for (matrix, descriptor) in self.copy.iter().zip([&middle, &hist]) {
-            matrix.add_product(descriptor, &mut copy);
+            matrix.add_product(self.kernel, descriptor, &mut copy);
         }
         unit(&mut semantic);
         unit(&mut copy);
@@ -97,14 +107,9 @@ impl Matrix {
     }
 
     /// Adds `values [rows]` times the matrix to `sums [columns]`; rows are summed in order.
-    fn add_product(&self, values: &[f32], sums: &mut [f32]) {
-        let columns = self.scale.len();
-        let mut steps = vec![0.0_f32; columns];
-        for (value, codes) in values.iter().zip(self.codes.chunks_exact(columns)) {
-            for (step, code) in steps.iter_mut().zip(codes) {
-                *step += value * f32::from(*code);
-            }
-        }
+    fn add_product(&self, kernel: Kernel, values: &[f32], sums: &mut [f32]) {
+        let mut steps = vec![0.0_f32; self.scale.len()];
+        kernel.add_rows(values, &self.codes, &mut steps);
         for (sum, (step, scale)) in sums.iter_mut().zip(steps.iter().zip(&self.scale)) {
             *sum += step * scale;
         }
@@ -133,8 +138,8 @@ mod tests {
 
     #[test]
     fn a_prefix_of_the_columns_is_a_prefix_of_the_projection() {
-        let long = Fusion::load(256, 256).unwrap();
-        let short = Fusion::load(160, 96).unwrap();
+        let long = Fusion::load(Kernel::best(), 256, 256).unwrap();
+        let short = Fusion::load(Kernel::best(), 160, 96).unwrap();
         let taps = Taps { last: vec![1.0; LAST], middle: (0..MIDDLE).map(|i| i as f32).collect() };
         let (hist, edge) = (vec![0.1; HIST], vec![0.0; EDGE]);
         let (long, short) = (long.blocks(&taps, &hist, &edge), short.blocks(&taps, &hist, &edge));
@@ -148,6 +153,9 @@ mod tests {
     fn damage_is_noticed() {
         let mut raw = PROJECTION.to_vec();
         raw[500_000] ^= 1;
-        assert_eq!(Fusion::parse(&raw, 160, 96).err(), Some(BundleError::Damaged("projection.bin")));
+        assert_eq!(
+            Fusion::parse(Kernel::best(), &raw, 160, 96).err(),
+            Some(BundleError::Damaged("projection.bin"))
+        );
     }
 }

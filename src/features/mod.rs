@@ -1,11 +1,13 @@
 //! Pictures to vectors: the built-in network with its perceptual half, and the trait for a host's own model.
 
+mod background;
 mod bundle;
 mod calibrate;
 mod cnn;
 mod common_search;
+mod copies;
+mod copy_model;
 mod embedder;
-mod extract;
 #[cfg(feature = "fit")]
 pub mod fit;
 mod fitted;
@@ -19,7 +21,8 @@ mod tests;
 use std::sync::Arc;
 
 pub use common_search::CommonSearch;
-pub use embedder::{EmbedError, Embedder, Embedding, Mode, UnknownMode};
+pub(crate) use copy_model::{CopyTarget, FLAT_COPY, TargetView};
+pub use embedder::{CopyViews, EmbedError, Embedder, Embedding, Mode, UnknownMode};
 pub use fitted::FittedSearch;
 pub(crate) use model::{EmbedFault, Model, ModelError};
 

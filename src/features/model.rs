@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use super::copy_model::CopyCurve;
 use super::embedder::{EmbedError, Embedder, Mode};
 use crate::region::View;
 use crate::vector::{Layout, RowCode, VectorError};
@@ -19,8 +20,8 @@ const BELOW_ONE: f32 = 1.0 - f32::EPSILON / 2.0;
 /// A model whose declarations hold together.
 #[derive(Clone)]
 pub(crate) struct Model {
-    embedder: Arc<dyn Embedder>,
-    layout: Layout,
+    pub(super) embedder: Arc<dyn Embedder>,
+    pub(super) layout: Layout,
 }
 
 /// Why a model cannot be registered.
@@ -36,6 +37,10 @@ pub(crate) enum ModelError {
         "the calibration for mode {0:?} does not rise from one (raw, sim) point to the next up to (1, 1)"
     )]
     Calibration(Mode),
+    #[error(
+        "the copy block is not one of the model's blocks, or the copy calibration does not rise within 0 to 1"
+    )]
+    Copy,
 }
 
 /// Why a model gave no row.
@@ -66,6 +71,12 @@ impl Model {
             }
             Curve::new(embedder.calibration(mode)).ok_or(ModelError::Calibration(mode))?;
         }
+        if let Some(block) = embedder.copy_block() {
+            let sound = |robust| CopyCurve::new(embedder.copy_calibration(robust)).is_some();
+            if block >= layout.blocks() || !sound(false) || !sound(true) {
+                return Err(ModelError::Copy);
+            }
+        }
         Ok(Self { embedder, layout })
     }
 
@@ -79,6 +90,10 @@ impl Model {
 
     pub(crate) fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    pub(crate) fn input_side_px(&self) -> Option<u32> {
+        self.embedder.input_side_px()
     }
 
     pub(crate) fn weights(&self, mode: Mode) -> Vec<f32> {

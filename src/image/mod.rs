@@ -8,6 +8,7 @@
 mod bmp;
 mod jpeg;
 mod orient;
+mod part;
 mod pixels;
 mod png;
 
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::limits::{MAX_ANY_SIDE_PX, MAX_ENCODED_BYTES, MAX_SIDE_PX, MIN_SIDE_PX};
+pub(crate) use part::{Decoded, Part, Wish};
 pub use pixels::{Pixels, PixelsError};
 
 /// What pictures are accepted, by their sides and the length of their file.
@@ -159,23 +161,59 @@ pub(crate) fn check_sides(width: u32, height: u32, limits: &SizeLimits) -> Resul
 /// Deterministic: integer arithmetic, the same on every machine. A panic of a decoder is caught and reported
 /// as [`PictureError::Damaged`].
 pub(crate) fn decode(bytes: &[u8], limits: &SizeLimits) -> Result<Pixels, PictureError> {
+    let whole = |width, height| Some(Part::whole(width, height));
+    let decoded = decode_for(bytes, limits, Wish { target_px: None, part: &whole })?;
+    // A wish for all of it is granted.
+    decoded.map(|decoded| decoded.pixels).ok_or_else(|| PictureError::damaged("no pixels"))
+}
+
+/// Like [`decode`], but only as far as `wish` asks for pixels: `None` if it asks for none. The file is read to its
+/// end and checked all the same.
+///
+/// With a target the pixels of a JPEG are those of the part alone, and perhaps shrunk; else they are the whole
+/// picture's, in full.
+pub(crate) fn decode_for(
+    bytes: &[u8],
+    limits: &SizeLimits,
+    wish: Wish<'_>,
+) -> Result<Option<Decoded>, PictureError> {
     if bytes.len() > limits.max_encoded_bytes {
         return Err(PictureError::TooManyBytes { bytes: bytes.len(), max: limits.max_encoded_bytes });
     }
     let format = Format::of(bytes).ok_or(PictureError::UnsupportedFormat(Detail::default()))?;
-    fence(|| {
-        let (width, height, rgb, orientation) = match format {
-            Format::Jpeg => jpeg::decode(bytes, limits)?,
-            Format::Png => png::decode(bytes, limits)?,
-            Format::Bmp => bmp::decode(bytes, limits)?,
-        };
-        let pixels = Pixels::from_rgb8(width, height, rgb).map_err(PictureError::damaged)?;
-        Ok(orientation.apply(pixels))
-    })
+    fence(|| decode_format(format, bytes, limits, wish))
+}
+
+fn decode_format(
+    format: Format,
+    bytes: &[u8],
+    limits: &SizeLimits,
+    wish: Wish<'_>,
+) -> Result<Option<Decoded>, PictureError> {
+    let (width, height, rgb, orientation) = match format {
+        Format::Jpeg if wish.target_px.is_some() => {
+            let Some(stored) = jpeg::decode(bytes, limits, wish)? else { return Ok(None) };
+            let pixels = Pixels::from_rgb8(stored.width, stored.height, stored.rgb);
+            let pixels = stored.orientation.apply(pixels.map_err(PictureError::damaged)?);
+            let part = Part::whole(pixels.width(), pixels.height());
+            return Ok(Some(Decoded { pixels, part }));
+        }
+        Format::Jpeg => {
+            let whole = |width, height| Some(Part::whole(width, height));
+            let stored = jpeg::decode(bytes, limits, Wish { target_px: None, part: &whole })?;
+            let stored = stored.ok_or_else(|| PictureError::damaged("no pixels"))?;
+            (stored.width, stored.height, stored.rgb, stored.orientation)
+        }
+        Format::Png => png::decode(bytes, limits)?,
+        Format::Bmp => bmp::decode(bytes, limits)?,
+    };
+    let pixels = orientation.apply(Pixels::from_rgb8(width, height, rgb).map_err(PictureError::damaged)?);
+    let part = (wish.part)(pixels.width(), pixels.height());
+    Ok(part.map(|part| Decoded { pixels, part }))
 }
 
 /// Runs a decoder; a panic in it is the picture's fault.
-fn fence(decoder: impl FnOnce() -> Result<Pixels, PictureError>) -> Result<Pixels, PictureError> {
+fn fence<T>(decoder: impl FnOnce() -> Result<T, PictureError>) -> Result<T, PictureError> {
     // Nothing outlives the closure but its result, so no broken state can be seen afterwards.
     catch_unwind(AssertUnwindSafe(decoder))
         .unwrap_or_else(|_| Err(PictureError::damaged("the decoder panicked")))

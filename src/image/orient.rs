@@ -1,6 +1,7 @@
 //! EXIF orientation: found in a picture's metadata, applied to its pixels.
 
 use super::Pixels;
+use super::part::Part;
 
 /// What must be done to stored pixels to see the picture upright. The values of EXIF tag 0x0112.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -76,14 +77,10 @@ impl Orientation {
         })
     }
 
-    /// Turns stored pixels into upright ones.
-    pub(super) fn apply(self, pixels: Pixels) -> Pixels {
-        if self == Self::Upright {
-            return pixels;
-        }
-        let (width, height) = (pixels.width() as usize, pixels.height() as usize);
-        // Where the upright pixel (x, y) is stored: rows and columns change places, then each may be reversed.
-        let (swap, reverse_x, reverse_y) = match self {
+    /// Where the upright pixel (x, y) is stored: whether rows and columns change places, and then whether columns
+    /// and rows are reversed.
+    fn moves(self) -> (bool, bool, bool) {
+        match self {
             Self::Upright => (false, false, false),
             Self::MirrorX => (false, true, false),
             Self::Turn180 => (false, true, true),
@@ -92,7 +89,38 @@ impl Orientation {
             Self::TurnRight => (true, false, true),
             Self::Transverse => (true, true, true),
             Self::TurnLeft => (true, true, false),
+        }
+    }
+
+    /// The upright sides of a picture stored as `width` x `height`; the other way round it is the same.
+    pub(super) fn sides(self, width: u32, height: u32) -> (u32, u32) {
+        if self.moves().0 { (height, width) } else { (width, height) }
+    }
+
+    /// Where a part of an upright picture lies in the stored one, whose sides are given.
+    pub(super) fn stored(self, part: Part, width: u32, height: u32) -> Part {
+        let (swap, reverse_x, reverse_y) = self.moves();
+        let mut part = if swap {
+            Part { left: part.top, top: part.left, width: part.height, height: part.width }
+        } else {
+            part
         };
+        if reverse_x {
+            part.left = width.saturating_sub(part.left + part.width);
+        }
+        if reverse_y {
+            part.top = height.saturating_sub(part.top + part.height);
+        }
+        part
+    }
+
+    /// Turns stored pixels into upright ones.
+    pub(super) fn apply(self, pixels: Pixels) -> Pixels {
+        if self == Self::Upright {
+            return pixels;
+        }
+        let (width, height) = (pixels.width() as usize, pixels.height() as usize);
+        let (swap, reverse_x, reverse_y) = self.moves();
         let (out_width, out_height) = if swap { (height, width) } else { (width, height) };
         let stored = pixels.as_rgb8().as_chunks::<3>().0;
         let mut rgb = vec![0u8; pixels.as_rgb8().len()];

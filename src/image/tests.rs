@@ -499,7 +499,7 @@ fn orientations_undo_each_other() {
 fn a_panic_of_a_decoder_is_damage() {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
-    let result = fence(|| panic!("on purpose"));
+    let result = fence(|| -> Result<Pixels, PictureError> { panic!("on purpose") });
     std::panic::set_hook(hook);
     assert!(is_damaged(&result));
 }
@@ -552,11 +552,8 @@ static FIXTURES: std::sync::LazyLock<Vec<Vec<u8>>> =
 
 /// Like [`decode`], but a panic comes through: the fence is for what tests did not find.
 fn decode_unfenced(bytes: &[u8]) -> Result<Pixels, PictureError> {
-    let (width, height, rgb, orientation) =
-        match Format::of(bytes).ok_or(PictureError::UnsupportedFormat(Detail::default()))? {
-            Format::Jpeg => jpeg::decode(bytes, &SMALL)?,
-            Format::Png => png::decode(bytes, &SMALL)?,
-            Format::Bmp => bmp::decode(bytes, &SMALL)?,
-        };
-    Ok(orientation.apply(Pixels::from_rgb8(width, height, rgb).map_err(PictureError::damaged)?))
+    let whole = |width, height| Some(Part::whole(width, height));
+    let format = Format::of(bytes).ok_or(PictureError::UnsupportedFormat(Detail::default()))?;
+    let decoded = decode_format(format, bytes, &SMALL, Wish { target_px: None, part: &whole })?;
+    Ok(decoded.unwrap().pixels)
 }

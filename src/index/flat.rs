@@ -2,13 +2,18 @@
 
 use roaring::RoaringBitmap;
 
-use super::query::QueryCode;
 use super::rows::Rows;
 use super::top::{Place, Ranked, Top};
 
 /// Rows read at a time: their codes (1 MiB at 256 dimensions) stay in the second-level cache between the
 /// checksum and the scores.
 const RUN: u32 = 4096;
+
+/// A query that scores rows.
+pub(crate) trait Score {
+    /// The score of a row: its codes, and one over the norm of each block.
+    fn score(&self, codes: &[i8], inv_norms: &[[u8; 4]]) -> f32;
+}
 
 /// Which rows to score, and which scores count.
 #[derive(Debug)]
@@ -28,7 +33,7 @@ pub(crate) struct Scan<'a> {
 /// Scores every row that counts, offers it to `top`, and returns `(rows scored, rows at or above the minimum)`.
 pub(crate) fn scan<R: Rows>(
     rows: &R,
-    query: &QueryCode,
+    query: &impl Score,
     scan: &Scan<'_>,
     dims: usize,
     blocks: usize,

@@ -1,11 +1,13 @@
 //! Ranking rows: pure search over slices. No files, no locks, no tags.
 
+mod copies;
 mod flat;
 mod query;
 mod rows;
 mod top;
 
-pub(crate) use flat::{Scan, scan};
+pub(crate) use copies::{CodedView, CopyCode, HASH_MOST, hash_score};
+pub(crate) use flat::{Scan, Score, scan};
 pub(crate) use query::QueryCode;
 pub(crate) use rows::{RowRun, Rows, inv_norm};
 pub(crate) use top::{Place, Ranked, Top};

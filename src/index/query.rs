@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::flat::Score;
 use super::rows::inv_norm;
 use crate::kernel::dot_i8;
 use crate::vector::{Layout, RowCode};
@@ -39,11 +40,20 @@ impl QueryCode {
         Self { codes: row.codes.clone(), blocks: blocks.collect() }
     }
 
+    /// Tells equal codes from nearly equal ones.
+    #[cold]
+    fn settle(&self, row: &[i8], score: f32) -> f32 {
+        let equal = |b: &Block| self.codes[b.range.clone()] == row[b.range.clone()];
+        if self.blocks.iter().filter(|b| b.weighted).all(equal) { 1.0 } else { score.min(BELOW_ONE) }
+    }
+}
+
+impl Score for QueryCode {
     /// The raw score: the weighted mean of the blocks' cosines, exactly 1 when all weighted codes are equal and
     /// below 1 otherwise.
     ///
     /// Integer dot products, then f32 operations in one fixed order: the same bits on every machine.
-    pub(crate) fn score(&self, row: &[i8], inv_norms: &[[u8; 4]]) -> f32 {
+    fn score(&self, row: &[i8], inv_norms: &[[u8; 4]]) -> f32 {
         let mut score = 0.0;
         for (block, inv) in self.blocks.iter().zip(inv_norms) {
             if block.weighted {
@@ -52,13 +62,6 @@ impl QueryCode {
             }
         }
         if score > NEARLY_ONE { self.settle(row, score) } else { score }
-    }
-
-    /// Tells equal codes from nearly equal ones.
-    #[cold]
-    fn settle(&self, row: &[i8], score: f32) -> f32 {
-        let equal = |b: &Block| self.codes[b.range.clone()] == row[b.range.clone()];
-        if self.blocks.iter().filter(|b| b.weighted).all(equal) { 1.0 } else { score.min(BELOW_ONE) }
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) struct Ranked {
 }
 
 impl Ranked {
-    fn cmp_best_first(&self, other: &Self) -> Ordering {
+    pub(crate) fn cmp_best_first(&self, other: &Self) -> Ordering {
         other.score.total_cmp(&self.score).then(self.order.cmp(&other.order))
     }
 }

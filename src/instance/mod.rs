@@ -1,6 +1,7 @@
 //! Instances: images under paths, with tags, and searches over them.
 
 mod batch;
+mod copies;
 mod reply;
 mod request;
 mod search;
@@ -9,15 +10,16 @@ mod write;
 use std::sync::{Arc, PoisonError, RwLock};
 
 pub use batch::{BatchOptions, Progress};
+pub use copies::{Copies, CopyHit, CopyQuery};
 pub use reply::{Added, Found, Hit, Page};
 pub use request::{Add, Delete, Effort, Query, Source, Update};
 pub use search::Reader;
 
 use crate::error::{Cause, Error, Operation, Result};
-use crate::features::{Mode, Model};
+use crate::features::{EmbedFault, Mode, Model};
 use crate::image::{self, SizeLimits};
 use crate::refusal::{BoxError, Refusal, check_path, shown};
-use crate::region::{Region, View};
+use crate::region::{Picture, Region, View};
 use crate::store::{Hash, Store};
 use crate::vector::RowCode;
 
@@ -272,33 +274,40 @@ impl Instance {
         path: &str,
         region: Option<&Region>,
     ) -> Result<(RowCode, Hash), Cause> {
-        let limits = &self.inner.limits;
-        let decoded;
-        let pixels = match source {
-            Source::Vector(values) => {
-                if region.is_some() {
-                    return Err(Refusal::BoxWithoutPicture.into());
-                }
-                return Ok((RowCode::encode(self.inner.model.layout(), values)?, Hash::default()));
+        if let Source::Vector(values) = source {
+            if region.is_some() {
+                return Err(Refusal::BoxWithoutPicture.into());
             }
+            return Ok((RowCode::encode(self.inner.model.layout(), values)?, Hash::default()));
+        }
+        self.with_view(source, path, region, |view| self.inner.model.embed(view))
+    }
+
+    /// What `look` makes of a picture or of a part of it. A vector is no picture: IS.2000.
+    fn with_view<T>(
+        &self,
+        source: &Source<'_>,
+        path: &str,
+        region: Option<&Region>,
+        look: impl FnOnce(View<'_>) -> Result<T, EmbedFault>,
+    ) -> Result<T, Cause> {
+        let limits = &self.inner.limits;
+        let decode = |bytes: &[u8]| Picture::decode(bytes, limits, region, self.inner.model.input_side_px());
+        let picture = match source {
+            Source::Vector(_) => return Err(Refusal::BoxWithoutPicture.into()),
             Source::Pixels(pixels) => {
                 image::check_sides(pixels.width(), pixels.height(), limits)?;
-                pixels.as_ref()
+                let view = match region {
+                    Some(region) => region.fit(pixels)?,
+                    None => View::whole(pixels),
+                };
+                return Ok(look(view)?);
             }
-            Source::Bytes(bytes) if !bytes.is_empty() => {
-                decoded = image::decode(bytes, limits)?;
-                &decoded
-            }
-            Source::Bytes(_) | Source::Resolve => {
-                decoded = image::decode(&self.resolve(path)?, limits)?;
-                &decoded
-            }
+            Source::Bytes(bytes) if !bytes.is_empty() => decode(bytes)?,
+            Source::Bytes(_) | Source::Resolve => decode(&self.resolve(path)?)?,
         };
-        let view = match region {
-            Some(region) => region.fit(pixels)?,
-            None => View::whole(pixels),
-        };
-        Ok(self.inner.model.embed(view)?)
+        let view = picture.view()?;
+        Ok(look(view)?)
     }
 }
 

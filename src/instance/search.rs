@@ -7,7 +7,7 @@ use roaring::RoaringBitmap;
 use super::{Found, Hit, Instance, Page, Query, Source, check_path};
 use crate::error::{Cause, Error, Operation, Result};
 use crate::features::Mode;
-use crate::index::{Place, QueryCode, Ranked, Scan, Top};
+use crate::index::{Place, QueryCode, Ranked, Scan, Score, Top};
 use crate::limits::MAX_LIMIT;
 use crate::refusal::{Refusal, shown};
 use crate::region::Region;
@@ -34,7 +34,7 @@ enum By {
 }
 
 /// Images that pass the tags, by part of the snapshot; all of them when there is no filter.
-struct Passing {
+pub(super) struct Passing {
     parts: Option<Vec<RoaringBitmap>>,
     count: u64,
 }
@@ -98,7 +98,7 @@ impl Reader {
         self.answer(query).map_err(|cause| self.failed(Operation::Search, cause))
     }
 
-    fn failed(&self, operation: Operation, cause: impl Into<Cause>) -> Error {
+    pub(super) fn failed(&self, operation: Operation, cause: impl Into<Cause>) -> Error {
         self.instance.failed(&self.store, operation, cause)
     }
 
@@ -159,7 +159,7 @@ impl Reader {
         Ok(By::Row(row))
     }
 
-    fn passing(&self, filter: Option<&Filter>) -> Result<Passing, StoreError> {
+    pub(super) fn passing(&self, filter: Option<&Filter>) -> Result<Passing, StoreError> {
         let Some(filter) = filter else {
             return Ok(Passing { parts: None, count: self.snapshot.live() });
         };
@@ -197,15 +197,7 @@ impl Reader {
         let min_score = query.min_sim.map_or(f32::NEG_INFINITY, |min| curve.raw_for(min));
         // One more than the page needs, for the image itself takes the first place and may leave another.
         let mut top = Top::new(keep(query, passing.count).saturating_add(1));
-        let (mut scanned, mut count) = (0, 0);
-        for part in self.snapshot.parts() {
-            let (rows, dead) = self.snapshot.part(part);
-            let only = passing.parts.as_ref().and_then(|parts| parts.get(part as usize));
-            let scan = Scan { part, rows, only, dead, min_score };
-            let (scored, counted) = self.snapshot.scan(&code, &scan, &mut top)?;
-            scanned += scored;
-            count += counted;
-        }
+        let (scanned, mut count) = self.scan_all(&code, passing, min_score, &mut top)?;
         let mut ranking = top.into_sorted();
         if let Some(place) = itself {
             let passes = match &passing.parts {
@@ -222,6 +214,26 @@ impl Reader {
         let found = Found { rows_scanned: scanned, lists_probed: 0, exact: true };
         let hits = self.page(query, ranking, |score| Some(curve.sim(score)))?;
         Ok(Page { count, hits, found })
+    }
+
+    /// Scores every image that passes; gives how many were scored, and how many of them are at or above the minimum.
+    pub(super) fn scan_all(
+        &self,
+        code: &impl Score,
+        passing: &Passing,
+        min_score: f32,
+        top: &mut Top,
+    ) -> Result<(u64, u64), StoreError> {
+        let (mut scanned, mut count) = (0, 0);
+        for part in self.snapshot.parts() {
+            let (rows, dead) = self.snapshot.part(part);
+            let only = passing.parts.as_ref().and_then(|parts| parts.get(part as usize));
+            let scan = Scan { part, rows, only, dead, min_score };
+            let (scored, counted) = self.snapshot.scan(code, &scan, top)?;
+            scanned += scored;
+            count += counted;
+        }
+        Ok((scanned, count))
     }
 
     fn page(

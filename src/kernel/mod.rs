@@ -1,5 +1,10 @@
 //! Arithmetic on rows: exact in integers, so that every implementation gives the same bits.
 
+mod conv;
 mod dot;
+pub(crate) mod image;
 
+pub(crate) use conv::{
+    Depthwise, Entry, Kernel, Output, Pointwise, Rounding, Stem, StemScratch, Stream, Window,
+};
 pub(crate) use dot::dot_i8;

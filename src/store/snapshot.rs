@@ -11,7 +11,7 @@ use super::frame::Uuid;
 use super::record::Hash;
 use super::segment::Segment;
 use super::tail::Tail;
-use crate::index::{self, Place, QueryCode, RowRun, Rows, Scan, Top};
+use crate::index::{self, Place, RowRun, Rows, Scan, Score, Top};
 use crate::tags::{Filter, Schema, TagSet};
 use crate::vector::{Layout, RowCode};
 
@@ -91,7 +91,7 @@ impl Snapshot {
     /// Scores rows of a part; see [`index::scan`].
     pub(crate) fn scan(
         &self,
-        query: &QueryCode,
+        query: &impl Score,
         scan: &Scan<'_>,
         top: &mut Top,
     ) -> Result<(u64, u64), StoreError> {

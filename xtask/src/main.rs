@@ -17,7 +17,7 @@ mod transform;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use lookalike::fit::{Projection, built_in};
 use ndarray::Array2;
 
@@ -38,6 +38,9 @@ enum ProjectionTask {
     FitProjection {
         #[command(flatten)]
         from: From,
+        /// How to fit.
+        #[arg(long, value_enum, default_value_t = Name::Second)]
+        recipe: Name,
         /// The file to write.
         #[arg(long)]
         out: PathBuf,
@@ -50,6 +53,24 @@ enum ProjectionTask {
         #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(2..=20))]
         folds: u8,
     },
+}
+
+/// The recipes there are.
+#[derive(Clone, Copy, ValueEnum)]
+enum Name {
+    /// That of the first projection.
+    First,
+    /// Better at copies by edits that were not fitted on.
+    Second,
+}
+
+impl Name {
+    fn recipe(self) -> Recipe {
+        match self {
+            Self::First => Recipe::first(),
+            Self::Second => Recipe::second(),
+        }
+    }
 }
 
 /// What to fit on.
@@ -99,16 +120,19 @@ fn run(task: &ProjectionTask) -> Result<(), Failure> {
     let rows = classifier.as_ref().map(|matrix| matrix.view());
     let all = gather(&from.sources())?;
     match task {
-        ProjectionTask::FitProjection { out, .. } => {
+        ProjectionTask::FitProjection { out, recipe, .. } => {
             let sample = all.sample(|_| true, |_| true);
-            let projection = fit(&Recipe::first(), &all.table, &sample, rows)?;
+            let projection = fit(&recipe.recipe(), &all.table, &sample, rows)?;
             let file = projection.to_bytes().map_err(Failure::Embed)?;
             std::fs::write(out, &file).map_err(|error| Failure::file(out, error))?;
             report(&all, &projection)
         }
-        ProjectionTask::CrossFit { folds, .. } => {
-            crossfit::run(&[("first", Recipe::first())], &all, rows, (*folds).into())
-        }
+        ProjectionTask::CrossFit { folds, .. } => crossfit::run(
+            &[("first", Recipe::first()), ("second", Recipe::second())],
+            &all,
+            rows,
+            (*folds).into(),
+        ),
     }
 }
 

@@ -61,7 +61,6 @@ impl Spectrum {
     /// four transposed.
     ///
     /// Mirroring an axis negates its odd frequencies; transposing the picture transposes the coefficients.
-    #[allow(dead_code, reason = "for the copy score")]
     pub(in crate::features) fn hashes(&self) -> [[u8; 32]; 8] {
         from_fn(|which| {
             let (across, down, transposed) = (which & 1 != 0, which & 2 != 0, which & 4 != 0);

@@ -6,12 +6,12 @@
 mod edge;
 mod hash;
 mod hist;
+mod quality;
 mod trim;
 
 pub(super) use edge::{EDGE, edges};
 pub(super) use hash::Spectrum;
 pub(super) use hist::{HIST, Histogram};
-#[cfg(test)]
 pub(super) use trim::content_box;
 
 /// Side of the plane, in pixels.

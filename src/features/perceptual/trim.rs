@@ -26,7 +26,6 @@ struct Area {
 ///
 /// The whole picture, `[0, 0, 128, 128]`, when there is no border of one colour. Looks for a border twice: inside the
 /// first there may be a second (a padded picture in a screenshot).
-#[allow(dead_code, reason = "for the copy score")]
 pub(in crate::features) fn content_box(rgb: &[u8]) -> [u32; 4] {
     assert_eq!(rgb.len(), SIDE * SIDE * 3);
     let (cells, _) = rgb.as_chunks::<3>();

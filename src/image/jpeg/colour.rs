@@ -1,7 +1,9 @@
-//! Upsampling and colour conversion, with the arithmetic of the IJG library.
+//! Colour conversion, with the arithmetic of the IJG library.
 
-use super::scan;
-use super::{Component, Frame, JpegError};
+use super::plan::Plan;
+use super::upsample::{Spread, spread_row};
+use super::{Frame, scan};
+use crate::kernel::image::{Avx2, Work, run};
 
 /// What the components of a picture mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,150 +17,60 @@ pub(super) enum Colours {
     Ycck,
 }
 
-/// How a component's samples are spread over the picture's pixels.
-#[derive(Clone, Copy)]
-enum Spread {
-    Same,
-    /// Twice in x, by a triangle filter.
-    Wide,
-    /// Twice in y, by a triangle filter.
-    Tall,
-    /// Twice in both, by a triangle filter.
-    Both,
-    /// By repeating.
-    Repeat {
-        x: usize,
-        y: usize,
-    },
-}
-
-impl Spread {
-    fn of(component: &Component, frame: &Frame) -> Self {
-        match (frame.h_max / component.h, frame.v_max / component.v) {
-            (1, 1) => Self::Same,
-            // The filter needs neighbours.
-            (2, 1) if component.width > 2 => Self::Wide,
-            (2, 2) if component.width > 2 => Self::Both,
-            (1, 2) => Self::Tall,
-            (x, y) => Self::Repeat { x, y },
-        }
-    }
-}
-
-/// Turns a frame whose scans are all read into RGB8 rows. Frees each buffer as soon as it can.
-pub(super) fn to_rgb(frame: &mut Frame, colours: Colours) -> Result<Vec<u8>, JpegError> {
+/// Turns what is shown of a frame whose scans are all read into RGB8 rows.
+pub(super) fn to_rgb(frame: &mut Frame, plan: &Plan, colours: Colours, simd: Option<Avx2>) -> Vec<u8> {
     if frame.progressive {
-        frame.components.iter_mut().for_each(scan::finish);
+        frame.components.iter_mut().for_each(|component| scan::finish(component, simd));
     }
-    let spreads: Vec<Spread> = frame.components.iter().map(|c| Spread::of(c, frame)).collect();
-    let mut rows = [const { Vec::new() }; 4];
-    // A spread row may end a few samples past the picture.
-    let room = frame.mcus_x * 8 * frame.h_max + 8;
-    rows.iter_mut().take(frame.components.len()).for_each(|row: &mut Vec<u8>| row.resize(room, 0));
-    let mut sums = Vec::with_capacity(room);
-    let mut rgb = vec![0; frame.width * frame.height * 3];
-    for (y, out) in rgb.chunks_exact_mut(frame.width * 3).enumerate() {
-        for ((component, spread), row) in frame.components.iter().zip(&spreads).zip(&mut rows) {
-            spread_row(component, *spread, y, &mut sums, row);
-        }
-        let [a, b, c, d] = &rows;
-        convert(colours, out, a, b, c, d);
-    }
-    Ok(rgb)
+    let mut rgb = vec![0; plan.shown.width as usize * plan.shown.height as usize * 3];
+    run(simd, Rows { frame, plan, colours, simd, rgb: &mut rgb });
+    rgb
 }
 
-/// Line `y` of the component, without padding; the nearest line if there is none.
-fn line(component: &Component, y: usize) -> &[u8] {
-    let start = y.min(component.height.saturating_sub(1)) * component.stride * 8;
-    component.plane.get(start..start + component.width).unwrap_or(&[])
+/// The rows of a picture.
+struct Rows<'a> {
+    frame: &'a Frame,
+    plan: &'a Plan,
+    colours: Colours,
+    simd: Option<Avx2>,
+    rgb: &'a mut [u8],
 }
 
-/// The two lines of the component that line `y` of a picture twice as tall lies between, the nearer first.
-fn near_and_far(component: &Component, y: usize) -> (&[u8], &[u8]) {
-    let far = if y.is_multiple_of(2) { (y / 2).saturating_sub(1) } else { y / 2 + 1 };
-    (line(component, y / 2), line(component, far))
-}
+impl Work for Rows<'_> {
+    type Output = ();
 
-/// Writes the component's samples for line `y` of the picture.
-fn spread_row(component: &Component, spread: Spread, y: usize, sums: &mut Vec<u16>, out: &mut [u8]) {
-    match spread {
-        Spread::Same => {
-            let samples = line(component, y);
-            out[..samples.len()].copy_from_slice(samples);
-        }
-        Spread::Wide => {
-            sums.clear();
-            sums.extend(line(component, y).iter().map(|&sample| u16::from(sample)));
-            triangle(out, sums, 2, [1, 2]);
-        }
-        Spread::Tall => {
-            let (near, far) = near_and_far(component, y);
-            let bias = if y.is_multiple_of(2) { 1 } else { 2 };
-            for ((out, &near), &far) in out.iter_mut().zip(near).zip(far) {
-                *out = ((u16::from(near) * 3 + u16::from(far) + bias) >> 2) as u8;
+    #[inline(always)]
+    fn run(self) {
+        let Self { frame, plan, colours, simd, rgb } = self;
+        let spreads: Vec<Spread> = frame.components.iter().map(|c| Spread::of(c, frame, plan)).collect();
+        // A spread row may end a few samples past the picture.
+        let room = frame.mcus_x * frame.h_max * plan.size + 8;
+        let mut rows = [const { Vec::new() }; 4];
+        rows.iter_mut().take(frame.components.len()).for_each(|row: &mut Vec<u8>| row.resize(room, 0));
+        let mut sums = Vec::with_capacity(room);
+        let skip = (plan.shown.left as usize).saturating_sub(plan.left);
+        for (y, out) in (plan.shown.top as usize..).zip(rgb.chunks_exact_mut(plan.shown.width as usize * 3)) {
+            let mut planes = [&[][..]; 4];
+            for (((component, spread), room), plane) in
+                frame.components.iter().zip(&spreads).zip(&mut rows).zip(&mut planes)
+            {
+                *plane = spread_row(component, *spread, y, &mut sums, room).get(skip..).unwrap_or(&[]);
             }
-        }
-        Spread::Both => {
-            let (near, far) = near_and_far(component, y);
-            sums.clear();
-            sums.extend(near.iter().zip(far).map(|(&near, &far)| u16::from(near) * 3 + u16::from(far)));
-            triangle(out, sums, 4, [8, 7]);
-        }
-        Spread::Repeat { x, y: ratio } => {
-            for (out, &sample) in out.chunks_exact_mut(x).zip(line(component, y / ratio)) {
-                out.fill(sample);
-            }
+            let [a, b, c, d] = planes;
+            convert(simd, colours, out, a, b, c, d);
         }
     }
 }
 
-/// Each sample becomes two: three quarters of itself, one of the neighbour on that side. `shift` is log2 of
-/// the weight of the values, the biases make rounding errors even out.
-fn triangle(out: &mut [u8], values: &[u16], shift: u32, bias: [u16; 2]) {
-    let spread = |before: u16, this: u16, after: u16| {
-        [((this * 3 + before + bias[0]) >> shift) as u8, ((this * 3 + after + bias[1]) >> shift) as u8]
-    };
-    let (&[first, second, ..], &[.., last_but_one, last]) = (values, values) else { return };
-    let pairs = out.as_chunks_mut::<2>().0;
-    let Some(pairs) = pairs.get_mut(..values.len()) else { return };
-    let [start, inner @ .., end] = pairs else { return };
-    *start = spread(first, first, second);
-    for (pair, window) in inner.iter_mut().zip(values.windows(3)) {
-        if let &[before, this, after] = window {
-            *pair = spread(before, this, after);
-        }
-    }
-    *end = spread(last_but_one, last, last);
-}
-
-fn convert<'a>(colours: Colours, out: &mut [u8], a: &'a [u8], b: &'a [u8], c: &'a [u8], d: &[u8]) {
+#[inline(always)]
+fn convert(simd: Option<Avx2>, colours: Colours, out: &mut [u8], a: &[u8], b: &[u8], c: &[u8], d: &[u8]) {
     let pixels = out.as_chunks_mut::<3>().0.iter_mut();
     match colours {
         Colours::Grey => pixels.zip(a).for_each(|(pixel, &grey)| *pixel = [grey; 3]),
         Colours::Rgb => {
             pixels.zip(a).zip(b).zip(c).for_each(|(((pixel, &r), &g), &b)| *pixel = [r, g, b]);
         }
-        Colours::YCbCr => {
-            // In groups, so that the compiler computes many at once; then one by one.
-            const GROUP: usize = 16;
-            let (groups, rest) = out.as_chunks_mut::<3>().0.as_chunks_mut::<GROUP>();
-            let done = groups.len() * GROUP;
-            let planes =
-                a.as_chunks::<GROUP>().0.iter().zip(b.as_chunks::<GROUP>().0).zip(c.as_chunks::<GROUP>().0);
-            for (pixels, ((y, cb), cr)) in groups.iter_mut().zip(planes) {
-                let mut rgb = [[0u8; GROUP]; 3];
-                for i in 0..GROUP {
-                    [rgb[0][i], rgb[1][i], rgb[2][i]] = ycbcr(y[i], cb[i], cr[i]);
-                }
-                for (i, pixel) in pixels.iter_mut().enumerate() {
-                    *pixel = [rgb[0][i], rgb[1][i], rgb[2][i]];
-                }
-            }
-            let tail = |plane: &'a [u8]| plane.get(done..).unwrap_or(&[]).iter();
-            for (((pixel, &y), &cb), &cr) in rest.iter_mut().zip(tail(a)).zip(tail(b)).zip(tail(c)) {
-                *pixel = ycbcr(y, cb, cr);
-            }
-        }
+        Colours::YCbCr => convert_ycbcr(simd, out, a, b, c),
         Colours::Cmyk => {
             for ((((pixel, &c), &m), &y), &k) in pixels.zip(a).zip(b).zip(c).zip(d) {
                 *pixel = [c, m, y].map(|ink| multiply(ink, k));
@@ -170,6 +82,34 @@ fn convert<'a>(colours: Colours, out: &mut [u8], a: &'a [u8], b: &'a [u8], c: &'
                 *pixel = ycbcr(y, cb, cr).map(|paper| multiply(255 - paper, k));
             }
         }
+    }
+}
+
+/// In groups, of which many pixels are computed at once; then one by one.
+#[inline(always)]
+fn convert_ycbcr(simd: Option<Avx2>, out: &mut [u8], y: &[u8], cb: &[u8], cr: &[u8]) {
+    const GROUP: usize = 16;
+    let (groups, rest) = out.as_chunks_mut::<{ 3 * GROUP }>();
+    let done = groups.len() * GROUP;
+    let planes =
+        y.as_chunks::<GROUP>().0.iter().zip(cb.as_chunks::<GROUP>().0).zip(cr.as_chunks::<GROUP>().0);
+    for (pixels, ((y, cb), cr)) in groups.iter_mut().zip(planes) {
+        if let Some(simd) = simd {
+            *pixels = simd.ycbcr(y, cb, cr);
+            continue;
+        }
+        let mut rgb = [[0u8; GROUP]; 3];
+        for i in 0..GROUP {
+            [rgb[0][i], rgb[1][i], rgb[2][i]] = ycbcr(y[i], cb[i], cr[i]);
+        }
+        for (i, pixel) in pixels.as_chunks_mut::<3>().0.iter_mut().enumerate() {
+            *pixel = [rgb[0][i], rgb[1][i], rgb[2][i]];
+        }
+    }
+    let tail = |plane| <[u8]>::get(plane, done..).unwrap_or(&[]).iter();
+    let planes = tail(y).zip(tail(cb)).zip(tail(cr));
+    for (pixel, ((&y, &cb), &cr)) in rest.as_chunks_mut::<3>().0.iter_mut().zip(planes) {
+        *pixel = ycbcr(y, cb, cr);
     }
 }
 
@@ -208,5 +148,23 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// On a processor without the instructions there is nothing to compare.
+    #[test]
+    fn wide_instructions_give_the_same() {
+        let Some(simd) = super::Avx2::new() else { return };
+        for y in [0, 1, 77, 128, 254, 255u8] {
+            for cb in 0..=255u8 {
+                for start in (0..=255u8).step_by(16) {
+                    let cr = std::array::from_fn(|i| start + i as u8);
+                    let want: Vec<u8> = cr.iter().flat_map(|&cr| super::ycbcr(y, cb, cr)).collect();
+                    assert_eq!(simd.ycbcr(&[y; 16], &[cb; 16], &cr)[..], want);
+                }
+            }
+        }
+        let ramp = std::array::from_fn(|i| 15 * i as u8);
+        let got = simd.ycbcr(&ramp, &[128; 16], &[128; 16]);
+        assert!(got.as_chunks::<3>().0.iter().zip(ramp).all(|(pixel, y)| *pixel == [y; 3]));
     }
 }

@@ -1,12 +1,21 @@
 //! The inverse DCT: the accurate integer method of the IJG library (`jidctint`), so that a picture decodes to
 //! the bytes that most other programs see. Integer arithmetic only: the same on every machine.
+//!
+//! For shrunk pictures also the transforms of 4, 2 and 1 points of a block's lowest frequencies: what a sharp
+//! low-pass filter of the whole block would leave.
 
 use std::num::Wrapping;
+
+use crate::kernel::image::Avx2;
 
 const CONST_BITS: usize = 13;
 const PASS1_BITS: usize = 2;
 
 type W = Wrapping<i32>;
+
+// Half of what the shifts after the first and the second pass take away.
+const ROUND1: W = Wrapping(1 << (CONST_BITS - PASS1_BITS - 1));
+const ROUND2: W = Wrapping(1 << (CONST_BITS + PASS1_BITS + 2));
 
 // The constants of Loeffler, Ligtenberg and Moschytz (ICASSP 1989), times 2^13.
 const F_0_298: W = Wrapping(2446);
@@ -54,61 +63,119 @@ fn sample(value: i32) -> u8 {
     value.saturating_add(128).clamp(0, 255) as u8
 }
 
-/// Turns the 64 dequantised coefficients of a block into its samples, `out[row * stride + column]`.
+/// Turns the 64 dequantised coefficients of a block into `size * size` samples, `out[row * stride + column]`; `size` is
+/// 8, 4, 2 or 1.
 ///
-/// `last` is the place in zigzag order of the last coefficient that is not zero. `out` must hold seven rows of
-/// `stride` and eight samples more; a shorter one is left as it is.
-pub(super) fn block(coefficients: &[i32; 64], last: usize, out: &mut [u8], stride: usize) {
-    // The first ten coefficients in zigzag order lie in the first four rows and columns.
-    if last < 10 {
-        corner::<4>(coefficients, out, stride);
-    } else {
-        corner::<8>(coefficients, out, stride);
+/// `last` is the place in zigzag order of the last coefficient that is not zero, or a later one. `out` must hold the
+/// samples; a shorter one is left as it is, or in part.
+#[inline(always)]
+pub(super) fn put(
+    simd: Option<Avx2>,
+    coefficients: &[i32; 64],
+    last: usize,
+    size: usize,
+    out: &mut [u8],
+    stride: usize,
+) {
+    if last == 0 {
+        return flat(coefficients[0], size, out, stride);
     }
+    match (size, simd) {
+        (8, Some(simd)) => rows(&simd.idct8(coefficients), out, stride),
+        (8, None) => rows(&block(coefficients, last), out, stride),
+        (4, Some(simd)) => rows(&simd.idct4(coefficients), out, stride),
+        (4, None) => rows(&quarter(coefficients), out, stride),
+        (2, _) => rows(&sixteenth(coefficients), out, stride),
+        _ => flat(coefficients[0], size, out, stride),
+    }
+}
+
+/// Writes samples to their places.
+#[inline(always)]
+fn rows<const N: usize>(samples: &[[u8; N]; N], out: &mut [u8], stride: usize) {
+    for (row, samples) in out.chunks_mut(stride).zip(samples) {
+        if let Some(row) = row.first_chunk_mut::<N>() {
+            *row = *samples;
+        }
+    }
+}
+
+fn block(coefficients: &[i32; 64], last: usize) -> [[u8; 8]; 8] {
+    // The first ten coefficients in zigzag order lie in the first four rows and columns.
+    if last < 10 { corner::<4>(coefficients) } else { corner::<8>(coefficients) }
+}
+
+/// The samples of a block at a quarter of its size, from its lowest 2 x 2 frequencies.
+fn sixteenth(coefficients: &[i32; 64]) -> [[u8; 2]; 2] {
+    let [a, b] = [coefficients[0], coefficients[1]].map(Wrapping);
+    let [c, d] = [coefficients[8], coefficients[9]].map(Wrapping);
+    [[a + b + (c + d), a - b + (c - d)], [a + b - (c + d), a - b - (c - d)]]
+        .map(|row| row.map(|v| sample(((v + Wrapping(4)) >> 3).0)))
+}
+
+/// Four coefficients to four values, scaled by 2^13 and by 2: the even half of [`transform`].
+#[inline(always)]
+fn transform4(s: [W; 4]) -> [W; 4] {
+    let z1 = (s[1] + s[3]) * F_0_541;
+    let o0 = z1 + s[1] * F_0_765;
+    let o1 = z1 - s[3] * F_1_847;
+    let (e0, e1) = ((s[0] + s[2]) << CONST_BITS, (s[0] - s[2]) << CONST_BITS);
+    [e0 + o0, e1 + o1, e1 - o1, e0 - o0]
+}
+
+/// The samples of a block at half its size, from its lowest 4 x 4 frequencies.
+fn quarter(coefficients: &[i32; 64]) -> [[u8; 4]; 4] {
+    let mut work = [[Wrapping(0); 4]; 4];
+    for column in 0..4 {
+        let s: [W; 4] = std::array::from_fn(|i| Wrapping(coefficients[i * 8 + column]));
+        let values = transform4(s).map(|v| (v + ROUND1) >> (CONST_BITS - PASS1_BITS));
+        for (row, value) in work.iter_mut().zip(values) {
+            row[column] = value;
+        }
+    }
+    work.map(|s| transform4(s).map(|v| sample(((v + ROUND2) >> (CONST_BITS + PASS1_BITS + 3)).0)))
 }
 
 /// The transform of a block whose coefficients are zero but in the first `N` rows and columns.
 #[inline(always)]
-fn corner<const N: usize>(coefficients: &[i32; 64], out: &mut [u8], stride: usize) {
-    const ROUND1: W = Wrapping(1 << (CONST_BITS - PASS1_BITS - 1));
-    const ROUND2: W = Wrapping(1 << (CONST_BITS + PASS1_BITS + 2));
+fn corner<const N: usize>(coefficients: &[i32; 64]) -> [[u8; 8]; 8] {
     const ZERO: W = Wrapping(0);
     let mut work = [[ZERO; 8]; 8];
     for column in 0..N {
         let s: [W; 8] =
             std::array::from_fn(|i| if i < N { Wrapping(coefficients[i * 8 + column]) } else { ZERO });
+        let done = |v: W| (v + ROUND1) >> (CONST_BITS - PASS1_BITS);
         let values = if s[1..].iter().all(|v| v.0 == 0) {
-            [s[0] << PASS1_BITS; 8]
+            [done(s[0] << CONST_BITS); 8]
         } else {
-            transform(s).map(|v| (v + ROUND1) >> (CONST_BITS - PASS1_BITS))
+            transform(s).map(done)
         };
         for (row, value) in work.iter_mut().zip(values) {
             row[column] = value;
         }
     }
-    for (s, row) in work.iter().zip(out.chunks_mut(stride)) {
+    work.map(|s| {
         let s: [W; 8] = std::array::from_fn(|i| if i < N { s[i] } else { ZERO });
-        let values = transform(s).map(|v| sample(((v + ROUND2) >> (CONST_BITS + PASS1_BITS + 3)).0));
-        if let Some(eight) = row.first_chunk_mut::<8>() {
-            *eight = values;
-        }
-    }
+        transform(s).map(|v| sample(((v + ROUND2) >> (CONST_BITS + PASS1_BITS + 3)).0))
+    })
 }
 
-/// A block of which only the mean is coded: the same as [`block`], in one step.
-pub(super) fn flat_block(mean: i32, out: &mut [u8], stride: usize) {
+/// A block of which only the mean is coded: the same as the others, in one step.
+#[inline(always)]
+fn flat(mean: i32, size: usize, out: &mut [u8], stride: usize) {
     let value = sample(((Wrapping(mean) + Wrapping(4)) >> 3).0);
-    for row in out.chunks_mut(stride).take(8) {
-        if let Some(eight) = row.first_chunk_mut::<8>() {
-            *eight = [value; 8];
-        }
+    match size {
+        8 => rows(&[[value; 8]; 8], out, stride),
+        4 => rows(&[[value; 4]; 4], out, stride),
+        2 => rows(&[[value; 2]; 2], out, stride),
+        _ => rows(&[[value; 1]; 1], out, stride),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::jpeg::scan::ZIGZAG;
+    use crate::image::jpeg::block::ZIGZAG;
 
     /// A stream of numbers from a fixed seed.
     fn numbers() -> impl FnMut(i32) -> i32 {
@@ -127,16 +194,22 @@ mod tests {
             for &place in &ZIGZAG[..10] {
                 values[usize::from(place)] = number(300);
             }
-            let (mut short, mut long) = ([0; 64], [0; 64]);
-            block(&values, 9, &mut short, 8);
-            block(&values, 63, &mut long, 8);
-            assert_eq!(short, long);
-            let mut flat = [0; 64];
-            flat[0] = values[0] * 8;
-            flat_block(flat[0], &mut short, 8);
-            block(&flat, 63, &mut long, 8);
-            assert_eq!(short, long);
+            assert_eq!(block(&values, 9), block(&values, 63));
         }
+    }
+
+    /// Sample `place` of `size * size` from the lowest `size * size` frequencies, in floating point.
+    fn exact(values: &[i32; 64], size: usize, place: usize) -> f64 {
+        let mut sum = 0.0;
+        for (i, &value) in values.iter().enumerate().filter(|(i, _)| i / 8 < size && i % 8 < size) {
+            let half = std::f64::consts::PI / (2 * size) as f64;
+            let cosine = |x: usize, u: usize| {
+                let scale = if u == 0 { std::f64::consts::FRAC_1_SQRT_2 } else { 1.0 };
+                scale * (((2 * x + 1) * u) as f64 * half).cos()
+            };
+            sum += f64::from(value) * cosine(place / size, i / 8) * cosine(place % size, i % 8) / 4.0;
+        }
+        (sum + 128.0).clamp(0.0, 255.0)
     }
 
     #[test]
@@ -144,21 +217,35 @@ mod tests {
         let mut number = numbers();
         for _ in 0..300 {
             let values: [i32; 64] = std::array::from_fn(|i| if i % 3 == 0 { number(200) } else { 0 });
-            let mut out = [0; 64];
-            block(&values, 63, &mut out, 8);
-            for (place, &got) in out.iter().enumerate() {
-                let mut sum = 0.0;
-                for (i, &value) in values.iter().enumerate() {
-                    let half = std::f64::consts::PI / 16.0;
-                    let cosine = |x: usize, u: usize| {
-                        let scale = if u == 0 { std::f64::consts::FRAC_1_SQRT_2 } else { 1.0 };
-                        scale * (((2 * x + 1) * u) as f64 * half).cos()
-                    };
-                    sum += f64::from(value) * cosine(place / 8, i / 8) * cosine(place % 8, i % 8) / 4.0;
+            for size in [8, 4, 2, 1] {
+                let mut out = [0; 64];
+                put(None, &values, 63, size, &mut out, size);
+                for (place, &got) in out[..size * size].iter().enumerate() {
+                    let want = exact(&values, size, place);
+                    assert!((f64::from(got) - want).abs() <= 1.0, "{size}: {got} {want}");
                 }
-                let want = (sum + 128.0).clamp(0.0, 255.0);
-                assert!((f64::from(got) - want).abs() <= 1.0, "{got} {want}");
+                let mut flat = [0; 64];
+                flat[0] = values[0];
+                let (mut short, mut long) = ([0; 64], [0; 64]);
+                put(None, &flat, 0, size, &mut short, size);
+                put(None, &flat, 63, size, &mut long, size);
+                assert_eq!(short, long);
             }
+        }
+    }
+
+    /// On a processor without the instructions there is nothing to compare.
+    #[test]
+    fn wide_instructions_give_the_same() {
+        let Some(simd) = Avx2::new() else { return };
+        let mut number = numbers();
+        for round in 0..20_000 {
+            // From what pictures hold to what only damage can bring.
+            let range = [30, 300, 3000, 30_000, 1 << 20, i32::MAX / 2][round % 6];
+            let values: [i32; 64] =
+                std::array::from_fn(|i| if round % 7 == i % 7 { 0 } else { number(range) });
+            assert_eq!(simd.idct8(&values), block(&values, 63), "{values:?}");
+            assert_eq!(simd.idct4(&values), quarter(&values), "{values:?}");
         }
     }
 }

@@ -2,22 +2,29 @@
 //!
 //! Ours because no decoder at hand reports a picture that is cut short: they fill what is missing with grey,
 //! and code IS.2002 needs to know. The reader counts: every block of every scan must be in the file
-//! ([`huffman`]), every component must have been sent, and the end-of-image marker must follow. What stands
+//! ([`bits`]), every component must have been sent, and the end-of-image marker must follow. What stands
 //! after that marker (a second picture, a maker's trailer) is not looked at; nor is what stands inside other
 //! segments, such as a thumbnail with an end marker of its own.
 //!
 //! Inverse DCT, upsampling and colour conversion give the bytes of the IJG library's default settings.
 
+mod bits;
+mod block;
 mod colour;
 mod huffman;
 mod idct;
+mod plan;
 mod scan;
+mod upsample;
 
 use thiserror::Error;
 
 use super::orient::Orientation;
+use super::part::{Part, Wish};
 use super::{PictureError, SizeLimits, check_sides};
-use huffman::{Table, TableSpec};
+use crate::kernel::image::Avx2;
+use huffman::{Kind, Table, TableSpec};
+use plan::{Kept, Plan, plan};
 
 /// Why a JPEG gave no picture.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -48,16 +55,20 @@ struct Component {
     v: usize,
     /// Which quantisation table.
     table: usize,
-    /// Samples that belong to the picture.
+    /// Samples that the side of a block yields: 8, or fewer of a picture that is shrunk.
+    size: usize,
+    /// Samples that belong to the picture, at that size.
     width: usize,
     height: usize,
     /// Blocks that belong to the picture: what a scan of this component alone holds.
     blocks_x: usize,
     blocks_y: usize,
-    /// Blocks with padding to whole MCUs: what the buffers hold.
+    /// Blocks with padding to whole MCUs: what a scan of several components holds.
     stride: usize,
     rows: usize,
-    /// Samples, `rows * 8` lines of `stride * 8`.
+    /// The blocks whose samples are made.
+    kept: Kept,
+    /// Samples of the kept blocks, in lines.
     plane: Vec<u8>,
     /// Coefficients of a progressive picture, blocks of 64 in zigzag order.
     coefficients: Vec<i16>,
@@ -65,6 +76,17 @@ struct Component {
     quant: Option<[u16; 64]>,
     /// Of each coefficient in zigzag order: how many low bits are still to come, -1 if nothing was sent.
     pending: [i8; 64],
+}
+
+impl Component {
+    /// Samples of a line of the plane.
+    fn line_len(&self) -> usize {
+        (self.kept.x1 - self.kept.x0) * self.size
+    }
+
+    fn make_plane(&mut self) {
+        self.plane = vec![0; self.line_len() * (self.kept.y1 - self.kept.y0) * self.size];
+    }
 }
 
 struct Frame {
@@ -95,28 +117,64 @@ struct Decoder<'a> {
     adobe: Option<Adobe>,
     exif: Option<&'a [u8]>,
     scans: usize,
+    wish: Wish<'a>,
+    simd: Option<Avx2>,
+    /// What the first scan found to be made: the orientation known by then, and the plan unless nothing is wanted.
+    planned: Option<(Orientation, Option<Plan>)>,
 }
 
-/// Decodes `data`, whose first bytes are those of a JPEG: width, height, RGB8 pixels and what to do to them
-/// to see them upright.
+/// What a JPEG is decoded to: pixels as they are stored, and what to do to them to see them upright.
+pub(super) struct Stored {
+    pub(super) width: u32,
+    pub(super) height: u32,
+    pub(super) rgb: Vec<u8>,
+    pub(super) orientation: Orientation,
+}
+
+/// Decodes `data`, whose first bytes are those of a JPEG, as far as `wish` asks for pixels; `None` if it asks for none.
 ///
 /// The sides are checked as soon as the frame header is read; until then nothing is allocated.
 pub(super) fn decode(
     data: &[u8],
     limits: &SizeLimits,
-) -> Result<(u32, u32, Vec<u8>, Orientation), PictureError> {
-    let mut decoder = Decoder::new(data);
-    let mut frame = decoder.frame_header()?;
-    check_sides(frame.width as u32, frame.height as u32, limits)?;
-    decoder.scans(&mut frame)?;
-    let colours = decoder.colours(&frame);
-    let orientation = decoder.exif.map_or(Orientation::Upright, Orientation::from_exif);
-    let rgb = colour::to_rgb(&mut frame, colours)?;
-    Ok((frame.width as u32, frame.height as u32, rgb, orientation))
+    wish: Wish<'_>,
+) -> Result<Option<Stored>, PictureError> {
+    decode_with(Avx2::new(), data, limits, wish)
+}
+
+/// [`decode`] with the instructions of `simd`, which change nothing but the time it takes.
+pub(super) fn decode_with(
+    simd: Option<Avx2>,
+    data: &[u8],
+    limits: &SizeLimits,
+    wish: Wish<'_>,
+) -> Result<Option<Stored>, PictureError> {
+    let mut known = None;
+    loop {
+        let mut decoder = Decoder::new(data, wish, simd);
+        let mut frame = decoder.frame_header()?;
+        check_sides(frame.width as u32, frame.height as u32, limits)?;
+        if known.is_some() {
+            decoder.exif = known;
+        }
+        decoder.scans(&mut frame)?;
+        let orientation = decoder.orientation();
+        let Some((planned_for, plan)) = decoder.planned else { return Ok(None) };
+        if planned_for != orientation && known.is_none() {
+            // The orientation stands behind pixels. Nobody writes that, and it costs no more than a second look.
+            known = decoder.exif;
+            continue;
+        }
+        let Some(plan) = plan else { return Ok(None) };
+        let colours = decoder.colours(&frame);
+        let rgb = colour::to_rgb(&mut frame, &plan, colours, simd);
+        let Part { width, height, .. } = plan.shown;
+        return Ok(Some(Stored { width, height, rgb, orientation }));
+    }
 }
 
 impl<'a> Decoder<'a> {
-    fn new(data: &'a [u8]) -> Self {
+    fn new(data: &'a [u8], wish: Wish<'a>, simd: Option<Avx2>) -> Self {
         Self {
             data,
             pos: 2,
@@ -128,6 +186,9 @@ impl<'a> Decoder<'a> {
             adobe: None,
             exif: None,
             scans: 0,
+            wish,
+            simd,
+            planned: None,
         }
     }
 
@@ -198,6 +259,9 @@ impl<'a> Decoder<'a> {
                         return Err(JpegError::Damaged("too many scans"));
                     }
                     let header = self.segment()?;
+                    if self.planned.is_none() {
+                        self.plan(frame);
+                    }
                     self.scan(frame, header)?;
                 }
                 0xD9 => break,
@@ -211,6 +275,21 @@ impl<'a> Decoder<'a> {
             return Err(JpegError::Damaged("a component without a scan"));
         }
         Ok(())
+    }
+
+    fn orientation(&self) -> Orientation {
+        self.exif.map_or(Orientation::Upright, Orientation::from_exif)
+    }
+
+    /// Asks what is wanted of the picture.
+    fn plan(&mut self, frame: &mut Frame) {
+        let orientation = self.orientation();
+        let (width, height) = (frame.width as u32, frame.height as u32);
+        let (upright_width, upright_height) = orientation.sides(width, height);
+        let part = (self.wish.part)(upright_width, upright_height);
+        let part = part.map(|part| orientation.stored(part, width, height));
+        let plan = part.map(|part| plan(frame, part, self.wish.target_px));
+        self.planned = Some((orientation, plan));
     }
 
     /// Any segment that may stand before or between scans.
@@ -304,12 +383,14 @@ fn parse_frame(marker: u8, payload: &[u8]) -> Result<Frame, JpegError> {
             h,
             v,
             table: usize::from(table),
+            size: 8,
             width: 0,
             height: 0,
             blocks_x: 0,
             blocks_y: 0,
             stride: 0,
             rows: 0,
+            kept: Kept::default(),
             plane: Vec::new(),
             coefficients: Vec::new(),
             quant: None,
@@ -387,7 +468,7 @@ fn parse_huffman(
 }
 
 /// The table of a scan component, built.
-fn build(specs: &[Option<TableSpec>; 4], index: u8, is_ac: bool) -> Result<Table, JpegError> {
+fn build(specs: &[Option<TableSpec>; 4], index: u8, kind: Kind) -> Result<Table, JpegError> {
     let spec = specs.get(usize::from(index)).and_then(Option::as_ref);
-    Table::new(spec.ok_or(JpegError::Damaged("a scan without its Huffman table"))?, is_ac)
+    Table::new(spec.ok_or(JpegError::Damaged("a scan without its Huffman table"))?, kind)
 }

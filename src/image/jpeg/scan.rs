@@ -1,18 +1,10 @@
-//! The entropy-coded data of a scan: sequential (T.81, F.2) and progressive (T.81, G.1 and G.2).
+//! Scans: their headers, and the order of their blocks (T.81, A.2, B.2.3 and B.2.5).
 
-use super::huffman::{Bits, Table};
+use super::bits::{Bits, Segment};
+use super::block::{Band, PAST_BLOCK, ZIGZAG, ac_coefficients, dc_difference, first, refine};
+use super::huffman::{Kind, Table};
 use super::{Component, Decoder, Frame, JpegError, build, idct};
-
-/// Zigzag order to row-major order (T.81, figure A.6).
-#[rustfmt::skip]
-pub(super) const ZIGZAG: [u8; 64] = [
-     0,  1,  8, 16,  9,  2,  3, 10, 17, 24, 32, 25, 18, 11,  4,  5,
-    12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13,  6,  7, 14, 21, 28,
-    35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51,
-    58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
-];
-
-const PAST_BLOCK: JpegError = JpegError::Damaged("a run of coefficients past the end of its block");
+use crate::kernel::image::{Avx2, Work, run};
 
 /// Most blocks of an MCU (T.81, B.2.3).
 const MAX_MCU_BLOCKS: usize = 10;
@@ -22,25 +14,19 @@ struct Part {
     component: usize,
     dc: Option<Table>,
     ac: Option<Table>,
+    /// In zigzag order.
+    quant: [i32; 64],
     prediction: i32,
-}
-
-/// The parameters of a scan of a progressive picture, and what it carries from block to block.
-struct Band {
-    start: usize,
-    end: usize,
-    refine: bool,
-    low: u32,
-    /// Blocks whose band is still to be ended, this one included.
-    end_run: u32,
 }
 
 impl Decoder<'_> {
     /// Reads the scan whose header is `header`; leaves the position at the end of its data.
     pub(super) fn scan(&mut self, frame: &mut Frame, header: &[u8]) -> Result<(), JpegError> {
         let (mut parts, mut band) = self.scan_header(frame, header)?;
-        self.prepare(frame, &parts)?;
-        let mut bits = Bits::new(self.data, self.pos);
+        self.prepare(frame, &mut parts)?;
+        let mut segment = Segment::default();
+        segment.load(self.data, self.pos);
+        let mut bits = segment.bits();
         let single = match parts.as_slice() {
             [only] => Some(only.component),
             _ => None,
@@ -49,39 +35,37 @@ impl Decoder<'_> {
             Some(component) => (component.blocks_x, component.blocks_y),
             None => (frame.mcus_x, frame.mcus_y),
         };
-        let mut until_restart = self.restart_interval;
+        let interval = self.restart_interval;
+        let mut until_restart = interval;
         let mut restarts = 0u8;
         for row in 0..rows {
-            for column in 0..columns {
-                if self.restart_interval > 0 {
-                    if until_restart == 0 {
-                        self.pos = bits.end();
-                        self.restart(restarts)?;
-                        restarts = (restarts + 1) & 7;
-                        until_restart = self.restart_interval;
-                        bits = Bits::new(self.data, self.pos);
-                        parts.iter_mut().for_each(|part| part.prediction = 0);
-                        band.end_run = 0;
-                    }
-                    until_restart -= 1;
+            let mut column = 0;
+            while column < columns {
+                if interval > 0 && until_restart == 0 {
+                    bits.check()?;
+                    self.pos = segment.end(self.data, bits.used());
+                    self.restart(restarts)?;
+                    restarts = (restarts + 1) & 7;
+                    until_restart = interval;
+                    segment.load(self.data, self.pos);
+                    bits = segment.bits();
+                    parts.iter_mut().for_each(|part| part.prediction = 0);
+                    band.end_run = 0;
                 }
-                for part in &mut parts {
-                    let Some(component) = frame.components.get_mut(part.component) else { continue };
-                    let (h, v) = if single.is_some() { (1, 1) } else { (component.h, component.v) };
-                    for y in 0..v {
-                        for x in 0..h {
-                            let (x, y) = (column * h + x, row * v + y);
-                            if frame.progressive {
-                                progressive(&mut bits, part, &mut band, component, x, y)?;
-                            } else {
-                                sequential(&mut bits, part, component, x, y)?;
-                            }
-                        }
-                    }
+                let end = if interval > 0 { columns.min(column + until_restart) } else { columns };
+                until_restart = until_restart.saturating_sub(end - column);
+                let place = Place { row, columns: column..end, single: single.is_some() };
+                let (bits, parts) = (&mut bits, parts.as_mut_slice());
+                if frame.progressive {
+                    run(self.simd, Progressive { bits, parts, frame, place, band: &mut band })?;
+                } else {
+                    run(self.simd, Sequential { bits, parts, frame, place, simd: self.simd })?;
                 }
+                column = end;
             }
+            bits.check()?;
         }
-        self.pos = bits.end();
+        self.pos = segment.end(self.data, bits.used());
         Ok(())
     }
 
@@ -144,8 +128,9 @@ impl Decoder<'_> {
             let needs_ac = !frame.progressive || !is_dc;
             parts.push(Part {
                 component: index,
-                dc: if needs_dc { Some(build(&self.dc, tables >> 4, false)?) } else { None },
-                ac: if needs_ac { Some(build(&self.ac, tables & 15, true)?) } else { None },
+                dc: if needs_dc { Some(build(&self.dc, tables >> 4, Kind::Dc)?) } else { None },
+                ac: if needs_ac { Some(build(&self.ac, tables & 15, Kind::Ac)?) } else { None },
+                quant: [0; 64],
                 prediction: 0,
             });
         }
@@ -156,7 +141,7 @@ impl Decoder<'_> {
     }
 
     /// Makes room for the samples or coefficients of the components of a scan.
-    fn prepare(&self, frame: &mut Frame, parts: &[Part]) -> Result<(), JpegError> {
+    fn prepare(&self, frame: &mut Frame, parts: &mut [Part]) -> Result<(), JpegError> {
         for part in parts {
             let Some(component) = frame.components.get_mut(part.component) else { continue };
             if component.quant.is_none() {
@@ -164,11 +149,11 @@ impl Decoder<'_> {
                 component.quant =
                     Some(table.ok_or(JpegError::Damaged("a scan without its quantisation table"))?);
             }
-            let samples = component.stride * component.rows * 64;
+            part.quant = component.quant.unwrap_or([0; 64]).map(i32::from);
             if frame.progressive && component.coefficients.is_empty() {
-                component.coefficients = vec![0; samples];
+                component.coefficients = vec![0; component.stride * component.rows * 64];
             } else if !frame.progressive && component.plane.is_empty() {
-                component.plane = vec![0; samples];
+                component.make_plane();
             }
         }
         Ok(())
@@ -183,221 +168,123 @@ impl Decoder<'_> {
     }
 }
 
-/// The difference of a DC coefficient to the one before it.
-#[inline(always)]
-fn dc_difference(bits: &mut Bits<'_>, table: &Table) -> Result<i32, JpegError> {
-    bits.refill();
-    match bits.symbol(table)? {
-        0 => Ok(0),
-        size @ 1..=15 => bits.signed(u32::from(size)),
-        _ => Err(JpegError::Damaged("a DC coefficient of more than 15 bits")),
-    }
+/// MCUs, or blocks of a scan of a single component, that stand side by side.
+struct Place {
+    row: usize,
+    columns: std::ops::Range<usize>,
+    single: bool,
 }
 
-/// Decodes a block of a sequential picture into the component's samples.
-fn sequential(
-    bits: &mut Bits<'_>,
-    part: &mut Part,
-    component: &mut Component,
-    x: usize,
-    y: usize,
-) -> Result<(), JpegError> {
-    let (Some(dc), Some(ac), Some(quant)) = (&part.dc, &part.ac, &component.quant) else {
-        return Err(JpegError::Damaged("a scan without its tables"));
-    };
-    let mut block = [0i32; 64];
-    part.prediction = part.prediction.wrapping_add(dc_difference(bits, dc)?);
-    block[0] = i32::from(part.prediction as i16) * i32::from(quant[0]);
-    let mut last = 0;
-    let mut k = 1;
-    while k < 64 {
-        bits.refill();
-        let value = if let Some((value, run)) = bits.fast_ac(ac)? {
-            k += run;
-            value
-        } else {
-            let symbol = bits.symbol(ac)?;
-            let (run, size) = (usize::from(symbol >> 4), u32::from(symbol & 15));
-            if size == 0 {
-                if run != 15 {
-                    break;
-                }
-                k += 16;
-                continue;
-            }
-            k += run;
-            bits.signed(size)?
-        };
-        let (Some(&natural), Some(&step)) = (ZIGZAG.get(k), quant.get(k)) else { return Err(PAST_BLOCK) };
-        block[usize::from(natural) & 63] = value * i32::from(step);
-        last = k;
-        k += 1;
-    }
-    let width = component.stride * 8;
-    let Some(out) = component.plane.get_mut(y * 8 * width + x * 8..) else { return Err(PAST_BLOCK) };
-    if last == 0 {
-        idct::flat_block(block[0], out, width);
-    } else {
-        idct::block(&block, last, out, width);
-    }
-    Ok(())
+/// Decodes blocks of a sequential picture, and makes the samples of those that are kept.
+struct Sequential<'a, 'd> {
+    bits: &'a mut Bits<'d>,
+    parts: &'a mut [Part],
+    frame: &'a mut Frame,
+    place: Place,
+    simd: Option<Avx2>,
 }
 
-/// Decodes a block's share of a progressive scan into the component's coefficients.
-fn progressive(
-    bits: &mut Bits<'_>,
-    part: &mut Part,
-    band: &mut Band,
-    component: &mut Component,
-    x: usize,
-    y: usize,
-) -> Result<(), JpegError> {
-    let place = y * component.stride + x;
-    let Some(block) = component.coefficients.as_chunks_mut::<64>().0.get_mut(place) else {
-        return Err(PAST_BLOCK);
-    };
-    match (&part.dc, &part.ac) {
-        (Some(dc), _) => {
-            part.prediction = part.prediction.wrapping_add(dc_difference(bits, dc)?);
-            block[0] = (part.prediction << band.low) as i16;
-            Ok(())
-        }
-        (None, None) => {
-            if bits.bit()? {
-                block[0] |= 1 << band.low;
-            }
-            Ok(())
-        }
-        (None, Some(ac)) if band.refine => refine(bits, ac, band, block),
-        (None, Some(ac)) => first(bits, ac, band, block),
-    }
-}
+impl Work for Sequential<'_, '_> {
+    type Output = Result<(), JpegError>;
 
-/// The first scan of a band (T.81, G.1.2.2).
-fn first(bits: &mut Bits<'_>, ac: &Table, band: &mut Band, block: &mut [i16; 64]) -> Result<(), JpegError> {
-    if band.end_run > 0 {
-        band.end_run -= 1;
-        return Ok(());
-    }
-    let mut k = band.start;
-    while k <= band.end {
-        bits.refill();
-        let symbol = bits.symbol(ac)?;
-        let (run, size) = (u32::from(symbol >> 4), u32::from(symbol & 15));
-        if size > 0 {
-            k += run as usize;
-            let value = (bits.signed(size)? << band.low) as i16;
-            if k > band.end {
-                return Err(PAST_BLOCK);
-            }
-            block[k & 63] = value;
-            k += 1;
-        } else if run == 15 {
-            k += 16;
-        } else {
-            band.end_run = (1 << run) - 1;
-            if run > 0 {
-                band.end_run += bits.unsigned(run)?;
-            }
-            break;
-        }
-    }
-    Ok(())
-}
-
-/// A scan that adds one bit to the coefficients of a band (T.81, G.1.2.3).
-fn refine(bits: &mut Bits<'_>, ac: &Table, band: &mut Band, block: &mut [i16; 64]) -> Result<(), JpegError> {
-    let bit = 1i16 << band.low;
-    let mut k = band.start;
-    if band.end_run == 0 {
-        while k <= band.end {
-            bits.refill();
-            let symbol = bits.symbol(ac)?;
-            let (mut run, size) = (u32::from(symbol >> 4), symbol & 15);
-            let new = match size {
-                0 if run == 15 => 0,
-                0 => {
-                    band.end_run = 1 << run;
-                    if run > 0 {
-                        band.end_run += bits.unsigned(run)?;
-                    }
-                    break;
-                }
-                1 => {
-                    if bits.bit()? {
-                        bit
-                    } else {
-                        -bit
+    #[inline(always)]
+    fn run(self) -> Self::Output {
+        let Self { bits, parts, frame, place, simd } = self;
+        // In a variable of its own the reader lives in registers.
+        let mut reader = *bits;
+        for column in place.columns {
+            for part in &mut *parts {
+                let Some(component) = frame.components.get_mut(part.component) else { continue };
+                let (Some(dc), Some(ac)) = (&part.dc, &part.ac) else {
+                    return Err(JpegError::Damaged("a scan without its tables"));
+                };
+                let (h, v) = if place.single { (1, 1) } else { (component.h, component.v) };
+                let (kept, size, stride) = (component.kept, component.size, component.line_len());
+                for y in place.row * v..(place.row + 1) * v {
+                    for x in column * h..(column + 1) * h {
+                        let mut block = [0i32; 64];
+                        part.prediction = part.prediction.wrapping_add(dc_difference(&mut reader, dc)?);
+                        block[0] = i32::from(part.prediction as i16) * part.quant[0];
+                        let last = ac_coefficients(&mut reader, ac, &part.quant, &mut block)?;
+                        if !(kept.x0..kept.x1).contains(&x) || !(kept.y0..kept.y1).contains(&y) {
+                            continue;
+                        }
+                        let start = (y - kept.y0) * size * stride + (x - kept.x0) * size;
+                        let Some(out) = component.plane.get_mut(start..) else { return Err(PAST_BLOCK) };
+                        idct::put(simd, &block, last, size, out, stride);
                     }
                 }
-                _ => {
-                    return Err(JpegError::Damaged(
-                        "a new coefficient of more than one bit in a refining scan",
-                    ));
-                }
-            };
-            // Pass over `run` zeros, refining what is not zero.
-            while k <= band.end {
-                let value = &mut block[k & 63];
-                if *value != 0 {
-                    correct(bits, value, bit)?;
-                } else if run == 0 {
-                    break;
-                } else {
-                    run -= 1;
-                }
-                k += 1;
-            }
-            if new != 0 {
-                if k > band.end {
-                    return Err(PAST_BLOCK);
-                }
-                block[k & 63] = new;
-            }
-            k += 1;
-        }
-    }
-    if band.end_run > 0 {
-        for value in block.get_mut(k..=band.end).into_iter().flatten() {
-            if *value != 0 {
-                correct(bits, value, bit)?;
             }
         }
-        band.end_run -= 1;
+        *bits = reader;
+        Ok(())
     }
-    Ok(())
 }
 
-/// Reads the correction bit of a coefficient that is not zero.
-#[inline(always)]
-fn correct(bits: &mut Bits<'_>, value: &mut i16, bit: i16) -> Result<(), JpegError> {
-    if bits.bit()? && *value & bit == 0 {
-        *value = if *value > 0 { value.wrapping_add(bit) } else { value.wrapping_sub(bit) };
-    }
-    Ok(())
+/// Decodes a progressive scan's share of blocks into the coefficients of their components.
+struct Progressive<'a, 'd> {
+    bits: &'a mut Bits<'d>,
+    parts: &'a mut [Part],
+    frame: &'a mut Frame,
+    place: Place,
+    band: &'a mut Band,
 }
 
-/// Inverse DCT of all blocks of a component of a progressive picture; frees the coefficients.
-pub(super) fn finish(component: &mut Component) {
+impl Work for Progressive<'_, '_> {
+    type Output = Result<(), JpegError>;
+
+    #[inline(always)]
+    fn run(self) -> Self::Output {
+        let Self { bits, parts, frame, place, band } = self;
+        let mut reader = *bits;
+        for column in place.columns {
+            for part in &mut *parts {
+                let Some(component) = frame.components.get_mut(part.component) else { continue };
+                let (h, v) = if place.single { (1, 1) } else { (component.h, component.v) };
+                let blocks = component.coefficients.as_chunks_mut::<64>().0;
+                for y in place.row * v..(place.row + 1) * v {
+                    for x in column * h..(column + 1) * h {
+                        let Some(block) = blocks.get_mut(y * component.stride + x) else {
+                            return Err(PAST_BLOCK);
+                        };
+                        match (&part.dc, &part.ac) {
+                            (Some(dc), _) => {
+                                let difference = dc_difference(&mut reader, dc)?;
+                                part.prediction = part.prediction.wrapping_add(difference);
+                                block[0] = (part.prediction << band.low) as i16;
+                            }
+                            (None, None) => block[0] |= i16::from(reader.bit()) << band.low,
+                            (None, Some(ac)) if band.refine => refine(&mut reader, ac, band, block)?,
+                            (None, Some(ac)) => first(&mut reader, ac, band, block)?,
+                        }
+                    }
+                }
+            }
+        }
+        *bits = reader;
+        Ok(())
+    }
+}
+
+/// Inverse DCT of the kept blocks of a component of a progressive picture; frees the coefficients.
+pub(super) fn finish(component: &mut Component, simd: Option<Avx2>) {
+    // The buffer is freed at the end.
     let coefficients = std::mem::take(&mut component.coefficients);
     let Some(quant) = component.quant else { return };
-    let width = component.stride * 8;
-    component.plane = vec![0; component.stride * component.rows * 64];
+    component.make_plane();
+    let (kept, size, stride) = (component.kept, component.size, component.line_len());
     let rows = coefficients.as_chunks::<64>().0.chunks(component.stride.max(1));
-    for (blocks, lines) in rows.zip(component.plane.chunks_mut(8 * width.max(1))) {
-        for (x, block) in blocks.iter().enumerate() {
-            let Some(out) = lines.get_mut(x * 8..) else { continue };
+    let rows = rows.take(kept.y1).skip(kept.y0);
+    for (blocks, lines) in rows.zip(component.plane.chunks_mut((size * stride).max(1))) {
+        for (x, block) in blocks.iter().take(kept.x1).skip(kept.x0).enumerate() {
+            let Some(out) = lines.get_mut(x * size..) else { continue };
             let mut values = [0i32; 64];
             let mut last = 0;
             for (k, ((&value, &step), &natural)) in block.iter().zip(&quant).zip(&ZIGZAG).enumerate() {
                 values[usize::from(natural) & 63] = i32::from(value) * i32::from(step);
                 last = if value == 0 { last } else { k };
             }
-            if last == 0 {
-                idct::flat_block(values[0], out, width);
-            } else {
-                idct::block(&values, last, out, width);
-            }
+            idct::put(simd, &values, last, size, out, stride);
         }
     }
 }

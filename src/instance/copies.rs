@@ -1,0 +1,314 @@
+//! Copies: the second answer, to whether an image is this very picture, edited.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use super::search::Reader;
+use super::{Found, Instance, Source, check_path};
+use crate::error::{Cause, Operation, Result};
+use crate::features::{CopyTarget, FLAT_COPY, Mode, TargetView};
+use crate::image::Pixels;
+use crate::index::{self, CodedView, CopyCode, HASH_MOST, Place, QueryCode, Ranked, Score, Top};
+use crate::limits::{DEFAULT_LIMIT, MAX_LIMIT};
+use crate::refusal::Refusal;
+use crate::region::{Region, View};
+use crate::store::StoreError;
+use crate::tags::{Filter, TagSet, Tags};
+use crate::vector::Layout;
+
+/// Images whose vectors are nearest are looked at with their hashes: so many, and as many again as hits are asked for.
+const CANDIDATES: u32 = 256;
+
+/// A search for copies of a picture: the same picture scaled, recompressed, recoloured, cropped, bordered, overlaid.
+///
+/// [`Query`](crate::Query) asks how similar images are; this asks whether they are the same picture. See
+/// [`Instance::find_copies`].
+///
+/// ```no_run
+/// # fn run(instance: lookalike::Instance, bytes: Vec<u8>) -> lookalike::Result<()> {
+/// use lookalike::CopyQuery;
+/// let copies = instance.find_copies(&CopyQuery::image(&bytes).robust().min_copy(0.5))?;
+/// for hit in copies.hits {
+///     println!("{:.3} {}", hit.copy, hit.path);
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct CopyQuery<'a> {
+    /// The picture to find copies of. Empty bytes count as none.
+    pub source: Option<Source<'a>>,
+    /// The path to search by, when there is no picture: an image of the instance, or a picture that the host's
+    /// resolver gives.
+    pub path: Option<Cow<'a, str>>,
+    /// Only images with these tags: for each key one of its values.
+    pub tags: Tags,
+    /// Most hits, 1 to 100.
+    pub limit: u32,
+    /// The part of the upright picture to find copies of, in its pixels.
+    pub region: Option<Region>,
+    /// Whether the picture is also looked for mirrored, turned by quarters, and by its corners and its centre.
+    pub robust: bool,
+    /// Only hits at or above this `copy`, 0 to 1.
+    pub min_copy: Option<f32>,
+    /// Leaves the image out that a search by path starts from.
+    pub exclude_self: bool,
+}
+
+/// An image that may be a copy of the query picture.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct CopyHit {
+    /// The image's key.
+    pub path: String,
+    /// How sure it is that the image is a copy, 0 to 1; rises with `raw`. At .5 and above a copy is more likely than
+    /// not, in an instance of thousands of images.
+    pub copy: f32,
+    /// The score that `copy` is read off: what the pictures share, less what the query shares with anything, and
+    /// what their hashes agree in; about -1 to 1.75.
+    pub raw: f32,
+    /// How similar it is, 0 to 1, as a search of [`Mode::Default`] by the same picture says.
+    pub sim: f32,
+    /// Its tags.
+    pub tags: Tags,
+}
+
+/// What a search for copies found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Copies {
+    /// How much there is to see in the query picture, 0 (one colour) to 100; below about 10 an answer says little,
+    /// and a picture of nearly one colour has no copies. `None` when no picture was looked at (a search by a stored
+    /// image or a vector) or the model does not tell.
+    pub quality: Option<u8>,
+    /// The hits, best first; of equal ones the earlier added first.
+    pub hits: Vec<CopyHit>,
+    /// How they were found. `exact` says that no other image could have come before the last hit; when it is false,
+    /// only images could that the vectors rank low and the hashes high.
+    pub found: Found,
+}
+
+impl<'a> CopyQuery<'a> {
+    fn new(source: Option<Source<'a>>, path: Option<Cow<'a, str>>) -> Self {
+        Self {
+            source,
+            path,
+            tags: Tags::new(),
+            limit: DEFAULT_LIMIT,
+            region: None,
+            robust: false,
+            min_copy: None,
+            exclude_self: false,
+        }
+    }
+
+    /// Copies of a picture: the bytes of a JPEG, PNG or BMP file.
+    pub fn image(bytes: impl Into<Cow<'a, [u8]>>) -> Self {
+        Self::source(Source::Bytes(bytes.into()))
+    }
+
+    /// Copies of upright pixels.
+    pub fn pixels(pixels: Pixels) -> Self {
+        Self::source(Source::pixels(pixels))
+    }
+
+    /// Copies of what any source gives. A vector is one view without a hash: it finds less.
+    pub fn source(source: Source<'a>) -> Self {
+        Self::new(Some(source), None)
+    }
+
+    /// Copies of an image of the instance, by what is stored of it: its vector and its one hash. With a region or
+    /// [`robust`](Self::robust), and for a path that is not in the instance, of the picture that the host's resolver
+    /// gives.
+    pub fn path(path: impl Into<Cow<'a, str>>) -> Self {
+        Self::new(None, Some(path.into()))
+    }
+
+    /// Looks for the picture mirrored, turned and cropped, too: eleven passes over the network instead of one or two.
+    #[must_use]
+    pub fn robust(mut self) -> Self {
+        self.robust = true;
+        self
+    }
+
+    /// Most hits, 1 to 100 (IS.1010 otherwise); 10 unless it is set.
+    #[must_use]
+    pub fn limit(mut self, limit: u32) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Only images with this tag, too.
+    #[must_use]
+    pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.tags = self.tags.with(key, value);
+        self
+    }
+
+    /// Only images with these tags.
+    #[must_use]
+    pub fn filter(mut self, tags: Tags) -> Self {
+        self.tags = tags;
+        self
+    }
+
+    /// Only a part of the query picture.
+    #[must_use]
+    pub fn region(mut self, region: Region) -> Self {
+        self.region = Some(region);
+        self
+    }
+
+    /// Only hits at or above this `copy`.
+    #[must_use]
+    pub fn min_copy(mut self, min_copy: f32) -> Self {
+        self.min_copy = Some(min_copy);
+        self
+    }
+
+    /// Leaves out the image that a search by path starts from.
+    #[must_use]
+    pub fn exclude_self(mut self) -> Self {
+        self.exclude_self = true;
+        self
+    }
+}
+
+impl Instance {
+    /// Which images are copies of a picture, and how sure that is.
+    ///
+    /// The score of an image is the largest, over views of the query (itself, without its border, and eight or nine more
+    /// when [`robust`](CopyQuery::robust)), of the cosine of the copy blocks less the mean of the three largest
+    /// cosines of the view with a fixed set of other pictures; plus `max(0, s - 1/4)` for the similarity s of the
+    /// hashes, the best of the query's mirrored and turned ones. All images that pass the tags are scored by their
+    /// vectors; the best 256 and as many more as hits are asked for also by their hashes.
+    ///
+    /// # Errors
+    /// As [`search`](Self::search), and IS.1008 for a `min_copy` that is not 0 to 1 and for an instance whose model
+    /// has no copy score.
+    pub fn find_copies(&self, query: &CopyQuery<'_>) -> Result<Copies> {
+        self.reader_for(Operation::Search)?.find_copies(query)
+    }
+}
+
+impl Reader {
+    /// As [`Instance::find_copies`].
+    ///
+    /// # Errors
+    /// As [`Instance::find_copies`].
+    pub fn find_copies(&self, query: &CopyQuery<'_>) -> Result<Copies> {
+        self.copies(query).map_err(|cause| self.failed(Operation::Search, cause))
+    }
+
+    fn copies(&self, query: &CopyQuery<'_>) -> Result<Copies, Cause> {
+        if !(1..=MAX_LIMIT).contains(&query.limit) {
+            return Err(Refusal::LimitInvalid(query.limit).into());
+        }
+        if let Some(min) = query.min_copy.filter(|min| !(0.0..=1.0).contains(min)) {
+            return Err(Refusal::MinCopyInvalid(min).into());
+        }
+        let filter = Filter::new(TagSet::check(&query.tags, &self.snapshot.schema)?);
+        let model = &self.instance.inner.model;
+        let block = model.copy_block().ok_or_else(|| Refusal::NoCopyScore(model.name().to_owned()))?;
+        let (target, itself) = self.target(query, block)?;
+        let passing = self.passing(filter.as_ref())?;
+        let mut top = Top::new((CANDIDATES + query.limit) as usize);
+        let (scanned, _) = self.scan_all(
+            &code(&self.snapshot.layout, block, &target),
+            &passing,
+            f32::NEG_INFINITY,
+            &mut top,
+        )?;
+        let nearest = top.into_sorted();
+        // The most that an image outside the candidates can have.
+        let outside = nearest.last().filter(|_| scanned > nearest.len() as u64);
+        let outside = outside.map_or(f32::NEG_INFINITY, |last| last.score + HASH_MOST);
+        let curve = model.copy_curve(query.robust);
+        let mut ranking = self.with_hashes(&target, nearest, curve.raw(FLAT_COPY))?;
+        ranking.retain(|ranked| !(query.exclude_self && Some(ranked.place) == itself));
+        let reached = ranking.get(query.limit as usize - 1).map_or(f32::NEG_INFINITY, |last| last.score);
+        let sim = QueryCode::new(&self.snapshot.layout, &target.row, &model.weights(Mode::Default));
+        let sim_curve = model.curve(Mode::Default);
+        let mut hits = Vec::new();
+        for ranked in ranking.into_iter().take(query.limit as usize) {
+            let copy = curve.copy(ranked.score);
+            if query.min_copy.is_some_and(|min| copy < min) {
+                break;
+            }
+            let row = self.snapshot.row(ranked.place)?;
+            hits.push(CopyHit {
+                path: self.snapshot.path(ranked.place)?.to_owned(),
+                copy,
+                raw: ranked.score,
+                sim: sim_curve.sim(sim.score(row.codes, row.inv_norms)),
+                tags: self.snapshot.tags(ranked.place)?.to_tags(&self.snapshot.schema),
+            });
+        }
+        let found = Found { rows_scanned: scanned, lists_probed: 0, exact: reached > outside };
+        Ok(Copies { quality: target.quality, hits, found })
+    }
+
+    /// What the query looks for; and the image of the instance that it starts from, if it does.
+    fn target(&self, query: &CopyQuery<'_>, block: usize) -> Result<(CopyTarget, Option<Place>), Cause> {
+        let model = &self.instance.inner.model;
+        let path = query.path.as_deref().unwrap_or_default();
+        let region = query.region.as_ref();
+        let given = query
+            .source
+            .as_ref()
+            .filter(|source| !matches!(source, Source::Bytes(bytes) if bytes.is_empty()));
+        if let Some(vector @ Source::Vector(_)) = given {
+            let (row, hash) = self.instance.embed(vector, path, region)?;
+            return Ok((model.copy_row(row, hash, block)?, None));
+        }
+        let mut itself = None;
+        if given.is_none() {
+            if path.is_empty() {
+                return Err(Refusal::EmptyAsked.into());
+            }
+            check_path(path)?;
+            itself = self.snapshot.locate(path)?;
+        }
+        if let Some(place) = itself.filter(|_| region.is_none() && !query.robust) {
+            let row = self.snapshot.code(place).map_err(Cause::Row)?;
+            return Ok((model.copy_row(row, self.snapshot.hash(place)?, block)?, itself));
+        }
+        let look = |view: View<'_>| model.copy_views(view, block, query.robust);
+        let target = self.instance.with_view(given.unwrap_or(&Source::Resolve), path, region, look)?;
+        Ok((target, itself))
+    }
+
+    /// The candidates with what their hashes add, best first; those that cannot be told for being flat at most `flat`.
+    fn with_hashes(
+        &self,
+        target: &CopyTarget,
+        nearest: Vec<Ranked>,
+        flat: f32,
+    ) -> Result<Vec<Ranked>, StoreError> {
+        let hashed = self.instance.inner.model.copy_hashed();
+        let mut ranking = nearest;
+        for ranked in &mut ranking {
+            if hashed {
+                let hash = self.snapshot.hash(ranked.place)?;
+                ranked.score += index::hash_score(&target.hashes, &hash);
+                if target.flat || hash == [0; 32] {
+                    ranked.score = ranked.score.min(flat);
+                }
+            }
+        }
+        ranking.sort_by(Ranked::cmp_best_first);
+        Ok(ranking)
+    }
+}
+
+/// The views of a target, ready to score rows by their block number `block`.
+fn code(layout: &Layout, block: usize, target: &CopyTarget) -> CopyCode {
+    let range = layout.ranges().nth(block).unwrap_or_default();
+    let coded = |view: &TargetView| CodedView {
+        codes: view.codes.clone(),
+        inv_norm: view.inv_norm,
+        background: view.background,
+    };
+    CopyCode::new(range, block, target.views.iter().map(coded).collect())
+}
