@@ -70,7 +70,12 @@ mod vector;
 
 pub use code::{Code, Fault, RaisedBy, UnknownCode};
 pub use error::{Error, ErrorKind, Operation, Result};
-pub use features::{CommonSearch, CopyViews, EmbedError, Embedder, Embedding, Mode, UnknownMode};
+#[cfg(feature = "fit")]
+#[doc(hidden)]
+pub use features::fit;
+pub use features::{
+    CommonSearch, CopyViews, EmbedError, Embedder, Embedding, FittedSearch, Mode, UnknownMode,
+};
 pub use gallery::{CreateInstance, Gallery, GalleryBuilder, InstanceInfo, Status};
 pub use image::{Pixels, PixelsError, SizeLimits};
 pub use instance::{

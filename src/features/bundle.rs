@@ -17,6 +17,18 @@ pub(super) enum BundleError {
     Shape(&'static str),
 }
 
+/// A file: `payload` behind the header that [`Bundle::open`] checks.
+#[cfg(feature = "fit")]
+pub(super) fn sealed(magic: &[u8; 8], version: u32, payload: &[u8]) -> Vec<u8> {
+    let mut raw = magic.to_vec();
+    // A payload is of a few megabytes.
+    for field in [version, payload.len() as u32, crc32fast::hash(payload)] {
+        raw.extend(field.to_le_bytes());
+    }
+    raw.extend(payload);
+    raw
+}
+
 /// The fields of one file, read from the front.
 pub(super) struct Bundle<'a> {
     name: &'static str,

@@ -82,10 +82,7 @@ impl Parts {
     /// The embedding of a picture that is already scaled: `rgb224 [224, 224, 3]` for the network and
     /// `rgb64 [64, 64, 3]` for the rest.
     pub(super) fn embed(&self, rgb224: &[u8], rgb64: &[u8]) -> Embedding {
-        let taps = self.network.run(rgb224);
-        let grey = Grey::new(rgb64);
-        let vector = self.fusion.blocks(&taps, &self.histogram.of(rgb64), &edges(&grey));
-        Embedding { vector, hash: Some(copies::hash(&grey)) }
+        embedding(&self.network, &self.histogram, &self.fusion, rgb224, rgb64)
     }
 }
 
@@ -93,6 +90,28 @@ impl Default for CommonSearch {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// The embedding of a picture that is already scaled, under any projection.
+pub(super) fn embedding(
+    network: &Network,
+    histogram: &Histogram,
+    fusion: &Fusion,
+    rgb224: &[u8],
+    rgb64: &[u8],
+) -> Embedding {
+    let taps = network.run(rgb224);
+    let grey = Grey::new(rgb64);
+    let vector = fusion.blocks(&taps, &histogram.of(rgb64), &edges(&grey));
+    Embedding { vector, hash: Some(copies::hash(&grey)) }
+}
+
+/// What `make` makes of a view scaled to `rgb224 [224, 224, 3]` and `rgb64 [64, 64, 3]`.
+pub(super) fn scaled<T>(view: View<'_>, make: impl FnOnce(&[u8], &[u8]) -> T) -> Result<T, EmbedError> {
+    PLANES.with_borrow_mut(|planes| {
+        planes.fill(view)?;
+        Ok(make(&planes.rgb224, &planes.rgb64))
+    })
 }
 
 impl CommonSearch {
@@ -178,10 +197,8 @@ impl Embedder for CommonSearch {
     }
 
     fn embed(&self, view: View<'_>) -> Result<Embedding, EmbedError> {
-        PLANES.with_borrow_mut(|planes| {
-            planes.fill(view)?;
-            Ok(self.parts()?.embed(&planes.rgb224, &planes.rgb64))
-        })
+        let parts = self.parts()?;
+        scaled(view, |rgb224, rgb64| parts.embed(rgb224, rgb64))
     }
 
     fn weights(&self, mode: Mode) -> Vec<f32> {

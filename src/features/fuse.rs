@@ -7,10 +7,12 @@ use super::perceptual::{EDGE, HIST};
 use crate::kernel::Kernel;
 
 /// Made by `tools/make_weights.py`.
-static PROJECTION: &[u8] = include_bytes!("weights/projection.bin");
+pub(super) static PROJECTION: &[u8] = include_bytes!("weights/projection.bin");
 
+/// Version of the file, raised when its layout changes.
+pub(super) const VERSION: u32 = 1;
 /// Columns of the projections in the file, the most important first.
-const COLUMNS: usize = 256;
+pub(super) const COLUMNS: usize = 256;
 
 /// The means and projections of `S` values of the semantic and `C` of the copy block.
 #[derive(Debug)]
@@ -39,8 +41,14 @@ impl Fusion {
         Self::parse(kernel, PROJECTION, semantic, copy)
     }
 
-    fn parse(kernel: Kernel, raw: &[u8], semantic: usize, copy: usize) -> Result<Self, BundleError> {
-        let mut bundle = Bundle::open("projection.bin", b"lkl-proj", 1, raw)?;
+    /// The projections of a file, cut likewise; both numbers 1 to [`COLUMNS`].
+    pub(super) fn parse(
+        kernel: Kernel,
+        raw: &[u8],
+        semantic: usize,
+        copy: usize,
+    ) -> Result<Self, BundleError> {
+        let mut bundle = Bundle::open("projection.bin", b"lkl-proj", VERSION, raw)?;
         let file = &mut bundle;
         let fusion = Self {
             kernel,

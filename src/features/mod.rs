@@ -8,6 +8,9 @@ mod common_search;
 mod copies;
 mod copy_model;
 mod embedder;
+#[cfg(feature = "fit")]
+pub mod fit;
+mod fitted;
 mod fuse;
 mod math;
 mod model;
@@ -20,6 +23,7 @@ use std::sync::{Arc, LazyLock};
 pub use common_search::CommonSearch;
 pub(crate) use copy_model::{CopyTarget, FLAT_COPY, TargetView};
 pub use embedder::{CopyViews, EmbedError, Embedder, Embedding, Mode, UnknownMode};
+pub use fitted::FittedSearch;
 pub(crate) use model::{EmbedFault, Model, ModelError};
 
 /// The models that every gallery has.
