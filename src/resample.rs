@@ -84,6 +84,7 @@ impl Resampler {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, reason = "an encoder for tests")]
 #[path = "../tests/fixtures/encode.rs"]
 mod encode;
 
