@@ -20,9 +20,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use lookalike::{
-    Add, BatchOptions, Code, CreateInstance, Gallery, Instance, Mode, Progress, SizeLimits, Source,
-};
+use lookalike::{Add, BatchOptions, CreateInstance, Gallery, Instance, Mode, Progress, SizeLimits, Source};
 
 #[path = "support/npz.rs"]
 mod npz;
@@ -93,10 +91,8 @@ fn main() -> Result<(), Box<dyn Error>> {
                 kept.push(*path);
             }
             Err(error) => {
-                // The message says what was refused; what lies behind it, such as a file that is not there, is the
-                // error's source.
-                let behind = error.source().map_or_else(String::new, |source| format!(": {source}"));
-                eprintln!("skipped {path}: {error}{behind}");
+                // With `#` the message also says what lies behind it, such as a file that is not there.
+                eprintln!("skipped {path}: {error:#}");
                 skipped += 1;
             }
         }
@@ -140,16 +136,12 @@ fn open(options: &Options, temporary: &Path) -> Result<Instance, Box<dyn Error>>
             Ok(std::fs::read(pictures.join(path))?)
         })
         .open()?;
-    match gallery.create(&CreateInstance::new("embed", &options.model)) {
-        Err(error) if error.code() == Code::InstanceExists => {
-            let model = gallery.describe("embed")?.domain;
-            if model != options.model {
-                return Err(format!("the gallery was made with the model {model:?}").into());
-            }
-        }
-        created => drop(created?),
+    let instance = gallery.open_or_create(&CreateInstance::new("embed", &options.model))?;
+    let model = gallery.describe("embed")?.domain;
+    if model != options.model {
+        return Err(format!("the gallery was made with the model {model:?}").into());
     }
-    Ok(gallery.instance("embed")?)
+    Ok(instance)
 }
 
 /// Says how far a batch is, about every five seconds, from whichever thread comes by.

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use lookalike::{
-    Add, BatchOptions, Code, CommonSearch, CreateInstance, Embedder, Gallery, Instance, Query, Reader, Source,
+    Add, BatchOptions, CommonSearch, CreateInstance, Embedder, Gallery, Instance, Query, Reader, Source,
 };
 
 const NAME: &str = "durable";
@@ -69,11 +69,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
 /// The child: adds rows until there are enough, and says after each batch how many are durable.
 fn add_rows(options: &Options) -> Result<(), Box<dyn Error>> {
     let gallery = Gallery::open(&options.dir)?;
-    match gallery.create(&CreateInstance::new(NAME, "common-search")) {
-        Err(error) if error.code() == Code::InstanceExists => {}
-        created => drop(created?),
-    }
-    let instance = gallery.instance(NAME)?;
+    let instance = gallery.open_or_create(&CreateInstance::new(NAME, "common-search"))?;
     let mut acknowledged = instance.len()?;
     acknowledge(acknowledged)?;
     while acknowledged < options.rows {

@@ -8,14 +8,14 @@
 //! It ends with an error if any copy is not found in the first place.
 
 use std::error::Error;
-use std::io::Cursor;
 use std::path::{Component, Path, PathBuf};
 use std::time::Instant;
 
 use clap::Parser;
-use image::{DynamicImage, ImageDecoder, ImageReader, Rgb, RgbImage, imageops::FilterType};
+use image::{Rgb, RgbImage, imageops::FilterType};
 use lookalike::{
-    Add, BatchOptions, Code, CreateInstance, Gallery, Instance, Mode, Page, Query, Region, Source, Tags,
+    Add, BatchOptions, Code, CreateInstance, Gallery, Instance, Mode, Page, Pixels, Query, Region,
+    SizeLimits, Source, Tags,
 };
 
 /// A tour of lookalike.
@@ -43,16 +43,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let gallery = open(dir, &options.pictures)?;
 
     // An instance is created once. It has a model, which turns pictures into vectors (`common-search` is built in),
-    // and the keys of the tags that its images may carry. Every error has a code by which a program can tell what
-    // happened: here, that an earlier run has created the instance.
+    // and the keys of the tags that its images may carry. If an earlier run created it, this opens what is there.
     let create = CreateInstance::new("pictures", "common-search").tags(["format", "shape", "brightness"]);
-    match gallery.create(&create) {
-        Err(error) if error.code() == Code::InstanceExists => {
-            println!("Going on with the gallery in {dir:?}")
-        }
-        created => drop(created?),
-    }
-    let instance = gallery.instance("pictures")?;
+    let instance = gallery.open_or_create(&create)?;
 
     // Adding. A path is the image's name: what a search gives back. Where the pixels come from is a question of its
     // own: `Source::bytes(file)` hands them over, `Source::Resolve` has the gallery's resolver fetch them. The
@@ -69,7 +62,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     for (path, result) in files.iter().zip(instance.add_batch(&adds, &BatchOptions::new())) {
         match result {
             Ok(_) => stored.push(path.as_str()),
-            Err(error) => println!("Skipped {path}: {error}"),
+            // With `#` an error also says what lies behind it.
+            Err(error) => println!("Skipped {path}: {error:#}"),
         }
     }
     // All that returned `Ok` is on the disk now: not even a power cut takes it away.
@@ -312,13 +306,11 @@ fn tags(folder: &Path, path: &str) -> Tags {
     tags.with("shape", shape).with("brightness", brightness)
 }
 
-/// Upright pixels: with the orientation of its EXIF data applied, as the library does.
-fn decode(bytes: &[u8]) -> Result<RgbImage, image::ImageError> {
-    let mut decoder = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?.into_decoder()?;
-    let orientation = decoder.orientation()?;
-    let mut picture = DynamicImage::from_decoder(decoder)?;
-    picture.apply_orientation(orientation);
-    Ok(picture.into_rgb8())
+/// Upright pixels, decoded as the library does it; boxes are placed in these.
+fn decode(bytes: &[u8]) -> Result<RgbImage, Box<dyn Error>> {
+    let pixels = Pixels::decode(bytes, &SizeLimits::any())?;
+    let picture = RgbImage::from_raw(pixels.width(), pixels.height(), pixels.as_rgb8().to_vec());
+    Ok(picture.ok_or("the pixels do not fill the picture")?)
 }
 
 fn encode(picture: &RgbImage, quality: u8) -> Result<Vec<u8>, image::ImageError> {

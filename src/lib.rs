@@ -1,4 +1,55 @@
-//! Embeddable, in-process image similarity search.
+//! Image similarity search inside your program: a picture in, its look-alikes out.
+//!
+//! Link the crate, open a directory, and find pictures by a picture, by a part of one, by one that is stored, and by
+//! tags. No server, no download, no C: the network's weights are inside the crate. The operations, their rules and
+//! their error codes are those of the ImageSearch cloud service.
+//!
+//! ```
+//! use lookalike::{Add, CreateInstance, Gallery, Query, Region, Source};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let picture = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pictures/cat.jpg"))?;
+//! let gallery = Gallery::open(dir.path())?;
+//! let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+//!
+//! photos.add(&Add::new("2026/cat.jpg", Source::bytes(&picture)).tag("album", "pets"))?;
+//!
+//! let page = photos.search(&Query::image(&picture).tag("album", "pets").limit(5))?;
+//! assert_eq!(page.count, 1);
+//! assert_eq!((page.hits[0].path.as_str(), page.hits[0].sim), ("2026/cat.jpg", Some(1.0)));
+//!
+//! // By a part of the picture, in its upright pixels.
+//! let page = photos.search(&Query::image(&picture).region(Region::new(40, 30, 200, 150)))?;
+//! assert_eq!(page.hits[0].path, "2026/cat.jpg");
+//! # Ok(()) }
+//! ```
+//!
+//! # The words
+//!
+//! A [`Gallery`] is a directory of [`Instance`]s. An instance holds *images*: each has a *path* (your key for it; the
+//! library never opens it), *tags*, and a *vector* that a model, an [`Embedder`], made of its pixels. A [`Query`] gives
+//! a [`Page`] of [`Hit`]s, each with a `sim` from 0 to 1. An [`Error`] has the service's [`Code`].
+//!
+//! # What is promised
+//!
+//! * `Ok` from a change means that it is synced to disk ([`Durability`] tells the exception), and that every later
+//!   search sees it.
+//! * `sim` is 1 for the same picture and for no other; 95 % of unrelated pictures are at or under .2; from .9 on it is a
+//!   copy or the same object in the same view, nearly always. `docs/model.md` has the figures.
+//! * Tags filter first: under any tags the best matches are found, and `count` is exact.
+//! * The same file gives the same vector, bit for bit, on every machine.
+//! * Damaged files of an instance give an error that names file and place, not a wrong answer.
+//! * Pictures are decoded within bounds: sides are read from the header first, and damage is refused.
+//!
+//! # What it does not do
+//!
+//! It keeps no pictures, opens no network, detects no objects, reads no text. One process writes an instance at a time.
+//! Mapped files must not be changed by other programs. This version searches exhaustively.
+//!
+//! # Features
+//!
+//! * `testing`: a disk that fails on demand, for tests of programs that must survive one.
 
 mod code;
 mod decode;

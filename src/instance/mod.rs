@@ -104,9 +104,12 @@ impl Instance {
     }
 
     fn store(&self, operation: Operation) -> Result<Arc<Store>> {
-        self.inner
-            .store()
-            .ok_or_else(|| Error::new(operation, Refusal::InstanceGone(self.inner.name.clone())))
+        self.inner.store().ok_or_else(|| self.gone(operation))
+    }
+
+    #[cold]
+    fn gone(&self, operation: Operation) -> Error {
+        Error::new(operation, Refusal::InstanceGone(self.inner.name.clone()))
     }
 
     /// The error for a fault of the store. Damage is noted: an instance with damaged files takes no changes.
@@ -117,7 +120,7 @@ impl Instance {
         }
         let error = Error::new(operation, cause);
         if self.inner.store().is_none() {
-            return Error::new(operation, Refusal::InstanceGone(self.inner.name.clone()));
+            return self.gone(operation);
         }
         error
     }

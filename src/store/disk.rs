@@ -8,7 +8,7 @@ use super::map::Mapped;
 
 /// A file system as the store needs it. Errors are the operating system's.
 pub(crate) trait Disk: Send + Sync {
-    /// Makes a directory and its parents; an existing one is fine.
+    /// Makes a directory and its parents, durably; an existing one is fine.
     fn create_dirs(&self, dir: &Path) -> io::Result<()>;
     /// Names in a directory, in no order.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
@@ -49,7 +49,13 @@ pub(crate) struct RealDisk;
 
 impl Disk for RealDisk {
     fn create_dirs(&self, dir: &Path) -> io::Result<()> {
-        fs::create_dir_all(dir)
+        // The name of each new directory lies in its parent, and is durable when the parent was synced.
+        let missing: Vec<&Path> = dir.ancestors().take_while(|dir| !dir.exists()).collect();
+        fs::create_dir_all(dir)?;
+        for parent in missing.into_iter().rev().filter_map(Path::parent) {
+            self.sync_dir(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })?;
+        }
+        Ok(())
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
