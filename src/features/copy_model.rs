@@ -59,7 +59,7 @@ impl Model {
         let views = catch_unwind(AssertUnwindSafe(|| self.embedder.copy_views(view, robust)));
         let CopyViews { embedding, others, hashes, quality } = views.map_err(|_| EmbedFault::Panicked)??;
         let row = RowCode::encode(&self.layout, &embedding.vector)?;
-        let mut target = self.copy_row(row, embedding.hash.unwrap_or_default(), block)?;
+        let mut target = self.copy_row(row, Some(embedding.hash.unwrap_or_default()), block)?;
         let dims = self.layout.ranges().nth(block).map_or(0, |range| range.len());
         let single = Layout::new(&[dims])?;
         for values in &others {
@@ -73,20 +73,20 @@ impl Model {
         Ok(target)
     }
 
-    /// The target of a stored image: one view, one hash.
+    /// The target of a stored image: one view, one hash. A vector that is no picture's has none.
     pub(crate) fn copy_row(
         &self,
         row: RowCode,
-        hash: [u8; 32],
+        hash: Option<[u8; 32]>,
         block: usize,
     ) -> Result<CopyTarget, EmbedFault> {
         let range = self.layout.ranges().nth(block).unwrap_or_default();
         let single = Layout::new(&[range.len()])?;
         let codes = row.codes.get(range).unwrap_or_default().to_vec();
         let views = vec![self.target_view(&single, codes)?];
-        let hashed = self.copy_hashed();
-        let flat = hashed && hash == [0; 32];
-        let hashes = if hashed && !flat { vec![hash] } else { Vec::new() };
+        let hash = hash.filter(|_| self.copy_hashed());
+        let flat = hash == Some([0; 32]);
+        let hashes = hash.into_iter().filter(|_| !flat).collect();
         Ok(CopyTarget { row, views, hashes, quality: None, flat })
     }
 

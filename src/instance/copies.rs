@@ -254,13 +254,14 @@ impl Reader {
         let model = &self.instance.inner.model;
         let path = query.path.as_deref().unwrap_or_default();
         let region = query.region.as_ref();
-        let given = query
-            .source
-            .as_ref()
-            .filter(|source| !matches!(source, Source::Bytes(bytes) if bytes.is_empty()));
+        let given = query.source.as_ref().filter(|source| match source {
+            Source::Bytes(bytes) => !bytes.is_empty(),
+            Source::Resolve => !path.is_empty(),
+            Source::Pixels(_) | Source::Vector(_) => true,
+        });
         if let Some(vector @ Source::Vector(_)) = given {
-            let (row, hash) = self.instance.embed(vector, path, region)?;
-            return Ok((model.copy_row(row, hash, block)?, None));
+            let (row, _) = self.instance.embed(vector, path, region)?;
+            return Ok((model.copy_row(row, None, block)?, None));
         }
         let mut itself = None;
         if given.is_none() {
@@ -272,7 +273,7 @@ impl Reader {
         }
         if let Some(place) = itself.filter(|_| region.is_none() && !query.robust) {
             let row = self.snapshot.code(place).map_err(Cause::Row)?;
-            return Ok((model.copy_row(row, self.snapshot.hash(place)?, block)?, itself));
+            return Ok((model.copy_row(row, Some(self.snapshot.hash(place)?), block)?, itself));
         }
         let look = |view: View<'_>| model.copy_views(view, block, query.robust);
         let target = self.instance.with_view(given.unwrap_or(&Source::Resolve), path, region, look)?;
