@@ -50,6 +50,7 @@
 //! # Features
 //!
 //! * `testing`: a disk that fails on demand, for tests of programs that must survive one.
+//! * `fit`: raw descriptors, for `cargo xtask fit-projection`; without promises about versions.
 
 mod code;
 mod decode;
