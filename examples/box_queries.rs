@@ -1,7 +1,8 @@
 //! How often a box of a picture finds the picture it was drawn in.
 //!
 //! ```text
-//! cargo run --release --example box_queries -- --pictures DIR --list LIST.tsv [--more DIR --more-list LIST.tsv] --seed 1
+//! cargo run --release --example box_queries -- --pictures DIR --list LIST.tsv --seed 1 \
+//!     [--more DIR --more-list LIST.tsv]
 //! ```
 //!
 //! Every picture is added to an instance, and one random box of each, 20 to 60 % of its area, searches it. The same

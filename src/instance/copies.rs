@@ -178,8 +178,8 @@ impl<'a> CopyQuery<'a> {
 impl Instance {
     /// Which images are copies of a picture, and how sure that is.
     ///
-    /// The score of an image is the largest, over views of the query (itself, without its border, and eight or nine more
-    /// when [`robust`](CopyQuery::robust)), of the cosine of the copy blocks less the mean of the three largest
+    /// The score of an image is the largest, over views of the query (itself, without its border, and nine more when
+    /// [`robust`](CopyQuery::robust)), of the cosine of the copy blocks less the mean of the three largest
     /// cosines of the view with a fixed set of other pictures; plus `max(0, s - 1/4)` for the similarity s of the
     /// hashes, the best of the query's mirrored and turned ones. All images that pass the tags are scored by their
     /// vectors; the best 256 and as many more as hits are asked for also by their hashes.
