@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-/// Rows that lie one after another: codes `[n, dims]` of one byte, one over the block norms `[n, blocks]` as
-/// little-endian f32.
+/// Rows that lie one after another: codes `[n, dims]` of one byte, the upper eight bits of the values; one over the
+/// block norms of the whole values `[n, blocks]` as little-endian f32.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RowRun<'a> {
     pub(crate) codes: &'a [i8],
@@ -22,6 +22,10 @@ pub(crate) trait Rows {
 
     /// The rows of `range`, checked: as many from its start as lie together, at least one. The range is not empty.
     fn run(&self, range: Range<u32>) -> Result<RowRun<'_>, Self::Error>;
+
+    /// The fine plane of one row: the lower four bits of its values, two a byte. Not in a run, for a scan reads it of few
+    /// rows.
+    fn fine(&self, position: u32) -> Result<&[u8], Self::Error>;
 
     /// Insertion number of a row: what breaks ties.
     fn order(&self, position: u32) -> Result<u64, Self::Error>;

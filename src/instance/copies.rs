@@ -236,12 +236,12 @@ impl Reader {
             if query.min_copy.is_some_and(|min| copy < min) {
                 break;
             }
-            let row = self.snapshot.row(ranked.place)?;
+            let (row, fine) = (self.snapshot.row(ranked.place)?, self.snapshot.fine(ranked.place)?);
             hits.push(CopyHit {
                 path: self.snapshot.path(ranked.place)?.to_owned(),
                 copy,
                 raw: ranked.score,
-                sim: sim_curve.sim(sim.score(row.codes, row.inv_norms)),
+                sim: sim_curve.sim(sim.score(row.codes, fine, row.inv_norms)),
                 tags: self.snapshot.tags(ranked.place)?.to_tags(&self.snapshot.schema),
             });
         }
@@ -306,10 +306,6 @@ impl Reader {
 /// The views of a target, ready to score rows by their block number `block`.
 fn code(layout: &Layout, block: usize, target: &CopyTarget) -> CopyCode {
     let range = layout.ranges().nth(block).unwrap_or_default();
-    let coded = |view: &TargetView| CodedView {
-        codes: view.codes.clone(),
-        inv_norm: view.inv_norm,
-        background: view.background,
-    };
+    let coded = |view: &TargetView| CodedView::new(&view.codes, view.inv_norm, view.background);
     CopyCode::new(range, block, target.views.iter().map(coded).collect())
 }

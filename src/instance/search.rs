@@ -73,7 +73,7 @@ impl Reader {
             self.snapshot.code(place).map_err(Cause::Row)
         };
         let row = read().map_err(|cause| self.failed(operation, cause))?;
-        Ok(RowCode::decode(&self.snapshot.layout, &row.codes, &row.inv_norms))
+        Ok(row.decode(&self.snapshot.layout))
     }
 
     /// As [`Instance::weighted_vector`].

@@ -7,4 +7,4 @@ pub(crate) mod image;
 pub(crate) use conv::{
     Depthwise, Entry, Kernel, Output, Pointwise, Rounding, Stem, StemScratch, Stream, Window,
 };
-pub(crate) use dot::dot_i8;
+pub(crate) use dot::{DotQuery, WideQuery, dot_i8};

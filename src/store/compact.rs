@@ -55,6 +55,10 @@ impl RowSource for LiveRows<'_> {
         Ok(self.snapshot.row(self.place(row))?.codes)
     }
 
+    fn fine(&self, row: u32) -> Result<&[u8], StoreError> {
+        self.snapshot.fine(self.place(row))
+    }
+
     fn inv_norms(&self, row: u32) -> Result<&[[u8; 4]], StoreError> {
         Ok(self.snapshot.row(self.place(row))?.inv_norms)
     }

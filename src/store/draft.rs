@@ -47,10 +47,12 @@ impl Op {
     pub(crate) fn bytes(&self) -> usize {
         let tags = |tags: &TagSet| tags.terms().iter().map(|t| t.as_bytes().len() + 2).sum::<usize>();
         64 + match self {
-            Self::Put { path, tags: t, code, .. } => path.len() + code.codes.len() + tags(t),
+            Self::Put { path, tags: t, code, .. } => {
+                path.len() + code.codes.len() + code.fine.len() + tags(t)
+            }
             // A row of the largest vector; when merged, with the most tags that the image may have had.
             Self::Retag { path, tags: t, merge } => {
-                path.len() + MAX_DIMS + tags(t) + if *merge { MAX_TAGS_BYTES } else { 0 }
+                path.len() + MAX_DIMS + MAX_DIMS / 2 + tags(t) + if *merge { MAX_TAGS_BYTES } else { 0 }
             }
             Self::Delete { path } => path.len(),
         }

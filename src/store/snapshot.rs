@@ -111,11 +111,19 @@ impl Snapshot {
         }
     }
 
-    /// One row's codes, owned.
+    /// The fine plane of one row.
+    pub(crate) fn fine(&self, place: Place) -> Result<&[u8], StoreError> {
+        match self.sealed.get(place.part as usize) {
+            Some(sealed) => sealed.segment.fine(place.position),
+            None => self.tail.fine(place.position),
+        }
+    }
+
+    /// One row, owned.
     pub(crate) fn code(&self, place: Place) -> Result<RowCode, StoreError> {
         let row = self.row(place)?;
         let inv_norms = row.inv_norms.iter().map(index::inv_norm).collect();
-        Ok(RowCode { codes: row.codes.to_vec(), inv_norms })
+        Ok(RowCode { codes: row.codes.to_vec(), fine: self.fine(place)?.to_vec(), inv_norms })
     }
 
     pub(crate) fn order(&self, place: Place) -> Result<u64, StoreError> {

@@ -27,9 +27,9 @@ const TABLE_ENTRY: usize = 32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Kind {
-    /// `[rows, dims]` i8.
+    /// `[rows, dims]` i8: the upper eight bits of the values.
     Codes = 1,
-    /// `[rows, blocks]` f32: one over the norm of a block's codes.
+    /// `[rows, blocks]` f32: one over the norm of a block's values.
     InvNorms = 2,
     /// `[rows]` u64: insertion numbers.
     Orders = 3,
@@ -55,10 +55,12 @@ pub(crate) enum Kind {
     PostingOffsets = 13,
     /// Of each term: `0` and positions as u32 each, or `1` and a Roaring bitmap in its portable format.
     Postings = 14,
+    /// `[rows, ceil(dims / 2)]`: the lower four bits of the values, two a byte.
+    Fine = 15,
 }
 
 impl Kind {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Codes,
         Self::InvNorms,
         Self::Orders,
@@ -73,6 +75,7 @@ impl Kind {
         Self::Terms,
         Self::PostingOffsets,
         Self::Postings,
+        Self::Fine,
     ];
 }
 

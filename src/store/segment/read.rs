@@ -78,6 +78,7 @@ impl Segment {
         let rows = self.rows as usize;
         let hashes = self.len(Kind::Hashes);
         let sound = self.len(Kind::Codes) == rows * self.dims
+            && self.len(Kind::Fine) == rows * self.dims.div_ceil(2)
             && self.len(Kind::InvNorms) == rows * self.blocks * 4
             && self.len(Kind::Orders) == rows * 8
             && (hashes == 0 || hashes == rows * 32)
@@ -275,6 +276,12 @@ impl Rows for Segment {
         let codes = self.bytes(Kind::Codes, start * self.dims..end * self.dims)?;
         let norms = self.bytes(Kind::InvNorms, start * self.blocks * 4..end * self.blocks * 4)?;
         Ok(RowRun { codes: bytemuck::cast_slice(codes), inv_norms: norms.as_chunks().0 })
+    }
+
+    fn fine(&self, position: u32) -> Result<&[u8], StoreError> {
+        let bytes = self.dims.div_ceil(2);
+        let start = position as usize * bytes;
+        self.bytes(Kind::Fine, start..start + bytes)
     }
 
     fn order(&self, position: u32) -> Result<u64, StoreError> {

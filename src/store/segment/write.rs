@@ -24,6 +24,7 @@ const PLAIN_POSTINGS: usize = 64;
 pub(crate) trait RowSource {
     fn rows(&self) -> u32;
     fn codes(&self, row: u32) -> Result<&[i8], StoreError>;
+    fn fine(&self, row: u32) -> Result<&[u8], StoreError>;
     fn inv_norms(&self, row: u32) -> Result<&[[u8; 4]], StoreError>;
     fn order(&self, row: u32) -> Result<u64, StoreError>;
     fn hash(&self, row: u32) -> Result<Hash, StoreError>;
@@ -91,6 +92,10 @@ fn vectors<S: RowSource>(writer: &mut Writer<'_>, source: &S) -> Result<(), Stor
     writer.begin(Kind::InvNorms)?;
     for row in 0..source.rows() {
         writer.put(source.inv_norms(row)?.as_flattened())?;
+    }
+    writer.begin(Kind::Fine)?;
+    for row in 0..source.rows() {
+        writer.put(source.fine(row)?)?;
     }
     writer.begin(Kind::Orders)?;
     for row in 0..source.rows() {
