@@ -92,8 +92,8 @@ pub(crate) struct Draft<'a> {
     rows: Vec<(u64, TailRow)>,
     /// Where each path that was touched is now.
     touched: HashMap<Arc<str>, Option<Place>>,
-    sealed_dead: Vec<Arc<RoaringBitmap>>,
-    tail_dead: Arc<RoaringBitmap>,
+    /// Of each part.
+    dead: Vec<Arc<RoaringBitmap>>,
     live: u64,
     next_order: u64,
     capacity: u64,
@@ -105,8 +105,7 @@ impl<'a> Draft<'a> {
             base,
             rows: Vec::new(),
             touched: HashMap::new(),
-            sealed_dead: base.sealed.iter().map(|s| s.dead.clone()).collect(),
-            tail_dead: base.tail_dead.clone(),
+            dead: base.parts().map(|part| base.dead(part).clone()).collect(),
             live: base.live(),
             next_order,
             capacity,
@@ -216,8 +215,9 @@ impl<'a> Draft<'a> {
     }
 
     fn kill(&mut self, place: Place) {
-        let dead = self.sealed_dead.get_mut(place.part as usize).unwrap_or(&mut self.tail_dead);
-        if Arc::make_mut(dead).insert(place.position) {
+        if let Some(dead) = self.dead.get_mut(place.part as usize)
+            && Arc::make_mut(dead).insert(place.position)
+        {
             self.live -= 1;
         }
     }
@@ -225,11 +225,11 @@ impl<'a> Draft<'a> {
     /// The snapshot with the changes, and the insertion number after them.
     pub(crate) fn finish(self) -> (Snapshot, u64) {
         let mut snapshot = self.base.clone();
-        for (sealed, dead) in snapshot.sealed.iter_mut().zip(self.sealed_dead) {
-            sealed.dead = dead;
-        }
+        let sealed = snapshot.sealed.iter_mut().map(|sealed| &mut sealed.dead);
+        let frozen = snapshot.frozen.iter_mut().map(|frozen| &mut frozen.dead);
+        let all = sealed.chain(frozen).chain([&mut snapshot.tail_dead]);
+        all.zip(self.dead).for_each(|(old, new)| *old = new);
         snapshot.tail.push(self.rows);
-        snapshot.tail_dead = self.tail_dead;
         (snapshot, self.next_order)
     }
 }

@@ -1,6 +1,12 @@
 //! Lists of rows around centres (an inverted file), with codes of one bit a value.
 
-pub(crate) mod centroids;
-pub(crate) mod code;
-pub(crate) mod kmeans;
-pub(crate) mod rotate;
+mod centroids;
+mod code;
+mod gaps;
+mod kmeans;
+mod rotate;
+
+pub(crate) use centroids::{Centroids, Ranking};
+pub(crate) use code::{Factors, encode};
+pub(crate) use gaps::{DEPTHS, Gaps, Reach};
+pub(crate) use kmeans::{Sample, train};
