@@ -181,7 +181,8 @@ impl Instance {
     /// The score of an image is the largest, over views of the query (itself, without its border, and nine more when
     /// [`robust`](CopyQuery::robust)), of the cosine of the copy blocks less the mean of the three largest
     /// cosines of the view with a fixed set of other pictures; plus `max(0, s - 1/4)` for the similarity s of the
-    /// hashes, the best of the query's mirrored and turned ones. All images that pass the tags are scored by their
+    /// hashes, the best of the query's mirrored and turned ones. The cosine is of the upper eight of the twelve bits that
+    /// are kept of a value. All images that pass the tags are scored by their
     /// vectors; the best 256 and as many more as hits are asked for also by their hashes.
     ///
     /// # Errors

@@ -158,7 +158,7 @@ impl Instance {
         Ok(Reader { instance: self.clone(), store, snapshot })
     }
 
-    /// The stored vector of an image: its blocks one after another, each of unit norm, as they were kept in 8
+    /// The stored vector of an image: its blocks one after another, each of unit norm, as they were kept in 12
     /// bits a value.
     ///
     /// # Errors
