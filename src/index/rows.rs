@@ -30,3 +30,12 @@ pub(crate) trait Rows {
     /// Insertion number of a row: what breaks ties.
     fn order(&self, position: u32) -> Result<u64, Self::Error>;
 }
+
+/// Rows that lie in lists, with codes of one bit a value in groups of 16 rows.
+pub(crate) trait ListedRows: Rows {
+    /// Positions of the rows of a list.
+    fn list(&self, list: u32) -> Result<Range<u32>, Self::Error>;
+
+    /// Codes and factors of groups of rows, checked; see [`crate::kernel::bits`].
+    fn bits(&self, groups: Range<u32>) -> Result<(&[u8], &[u8]), Self::Error>;
+}

@@ -78,6 +78,11 @@ impl Snapshot {
         }
     }
 
+    /// The segment that a part is, if it is one.
+    pub(crate) fn segment(&self, part: u32) -> Option<&Segment> {
+        self.sealed.get(part as usize).map(|sealed| &*sealed.segment)
+    }
+
     /// Which rows of a part are dead.
     pub(crate) fn dead(&self, part: u32) -> &Arc<RoaringBitmap> {
         let part = part as usize;

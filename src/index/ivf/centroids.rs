@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::code::{Factors, encode};
 use super::rotate::Rotation;
 use crate::kernel::bits;
 use crate::kernel::table::{Table, TableRow};
@@ -137,6 +138,31 @@ fn norm(squares: &[f32], weights: &[f32]) -> f32 {
     squares.iter().zip(weights).fold(0.0, |sum, (square, weight)| sum + weight * square).sqrt()
 }
 
+/// Makes the codes of rows in lists; holds what that needs of memory.
+#[derive(Debug)]
+pub(crate) struct Encoder<'a> {
+    centroids: &'a Centroids,
+    values: Vec<f32>,
+    words: Vec<u32>,
+}
+
+impl<'a> Encoder<'a> {
+    pub(crate) fn new(centroids: &'a Centroids) -> Self {
+        Self { centroids, values: Vec::new(), words: Vec::new() }
+    }
+
+    /// The code of a row of a list, given as its values with each block of unit norm.
+    pub(crate) fn encode(&mut self, list: u32, row: &[f32]) -> (&[u32], Factors) {
+        self.values.clear();
+        self.values.extend_from_slice(row);
+        self.centroids.subtract(list, &mut self.values);
+        self.values.resize(bits::padded(row.len()), 0.0);
+        self.centroids.rotation.apply(&mut self.values);
+        let factors = encode(&self.values, row.len(), &mut self.words);
+        (&self.words, factors)
+    }
+}
+
 /// A query's view of all lists.
 #[derive(Debug, Clone)]
 pub(crate) struct Ranking {
@@ -145,11 +171,16 @@ pub(crate) struct Ranking {
 }
 
 impl Ranking {
-    /// Lists whose cosine is at most `gap` below the best, best first; of equals the lower number first.
-    pub(crate) fn within(&self, gap: f32) -> Vec<u32> {
-        let best = self.cosines.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    /// The cosine of the best list.
+    pub(crate) fn best(&self) -> f32 {
+        self.cosines.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+    }
+
+    /// Lists whose cosine is at least `low` and below `high`, best first; of equals the lower number first.
+    pub(crate) fn between(&self, low: f32, high: f32) -> Vec<u32> {
+        let there = |(_, cosine): &(u32, &f32)| **cosine >= low && **cosine < high;
         let mut lists: Vec<u32> =
-            (0..).zip(&self.cosines).filter(|(_, c)| **c >= best - gap).map(|(list, _)| list).collect();
+            (0u32..).zip(&self.cosines).filter(there).map(|(list, _)| list).collect();
         lists.sort_unstable_by(|&a, &b| {
             self.cosines[b as usize].total_cmp(&self.cosines[a as usize]).then(a.cmp(&b))
         });

@@ -1,5 +1,7 @@
 //! Training: spherical k-means (Dhillon and Modha 2001) over a sample of rows.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use rayon::prelude::*;
 
 use super::centroids::Centroids;
@@ -41,10 +43,14 @@ impl Sample<'_> {
         }
     }
 
-    fn assign(&self, centroids: &Centroids) -> Vec<u32> {
+    /// The list of each row; fewer when it was called off.
+    fn assign(&self, centroids: &Centroids, cancel: &AtomicBool) -> Vec<u32> {
         let parts: Vec<Vec<u32>> = (0..self.rows().div_ceil(PART))
             .into_par_iter()
             .map(|part| {
+                if cancel.load(Ordering::Relaxed) {
+                    return Vec::new();
+                }
                 let rows: Vec<TableRow> =
                     (part * PART..self.rows().min((part + 1) * PART)).map(|row| self.row(row)).collect();
                 let mut lists = Vec::with_capacity(rows.len());
@@ -56,9 +62,14 @@ impl Sample<'_> {
     }
 }
 
-/// Trains `lists` centres. The same sample gives the same centres, whatever the number of threads: sums are taken list
+/// Trains `lists` centres; none when it was called off. The same sample gives the same centres, whatever the number of threads: sums are taken list
 /// by list in the order of the rows.
-pub(crate) fn train(sample: &Sample<'_>, lists: usize, weights: &[f32]) -> Centroids {
+pub(crate) fn train(
+    sample: &Sample<'_>,
+    lists: usize,
+    weights: &[f32],
+    cancel: &AtomicBool,
+) -> Option<Centroids> {
     let (rows, dims) = (sample.rows(), sample.blocks.iter().sum::<usize>());
     let lists = lists.clamp(1, rows.max(1));
     let mut means = vec![0.0f32; lists * dims];
@@ -68,7 +79,10 @@ pub(crate) fn train(sample: &Sample<'_>, lists: usize, weights: &[f32]) -> Centr
     }
     let mut centroids = Centroids::from_means(sample.blocks, &means, weights);
     for _ in 0..PASSES {
-        let assigned = sample.assign(&centroids);
+        let assigned = sample.assign(&centroids, cancel);
+        if assigned.len() < rows {
+            return None;
+        }
         let mut members: Vec<Vec<u32>> = vec![Vec::new(); lists];
         (0u32..).zip(&assigned).for_each(|(row, &list)| members[list as usize].push(row));
         divide_the_largest(&mut members);
@@ -82,7 +96,7 @@ pub(crate) fn train(sample: &Sample<'_>, lists: usize, weights: &[f32]) -> Centr
         });
         centroids = Centroids::from_means(sample.blocks, &means, weights);
     }
-    centroids
+    Some(centroids)
 }
 
 /// Lists without a member take half of the largest: every second of its rows.
@@ -118,8 +132,9 @@ mod tests {
             inv_norms.push(1.0 / norm);
         }
         let sample = Sample { blocks: &blocks, codes: &codes, inv_norms: &inv_norms };
-        let centroids = train(&sample, 8, &[1.0]);
-        let assigned = sample.assign(&centroids);
+        let go_on = AtomicBool::new(false);
+        let centroids = train(&sample, 8, &[1.0], &go_on).unwrap();
+        let assigned = sample.assign(&centroids, &go_on);
         let lists: std::collections::BTreeSet<u32> = assigned.iter().copied().collect();
         assert_eq!(lists.len(), 8);
         assert!((0..400).all(|row| assigned[row] == assigned[row % 8]));

@@ -4,9 +4,10 @@ mod centroids;
 mod code;
 mod gaps;
 mod kmeans;
+mod probe;
 mod rotate;
 
-pub(crate) use centroids::{Centroids, Ranking};
-pub(crate) use code::{Factors, encode};
+pub(crate) use centroids::{Centroids, Encoder};
 pub(crate) use gaps::{DEPTHS, Gaps, Reach};
 pub(crate) use kmeans::{Sample, train};
+pub(crate) use probe::{ListQuery, Probe, probe};

@@ -57,10 +57,17 @@ pub(crate) enum Kind {
     Postings = 14,
     /// `[rows, ceil(dims / 2)]`: the lower four bits of the values, two a byte.
     Fine = 15,
+    /// u64 number of the centres that the rows lie in lists around, then `[lists + 1]` u32: where each list begins;
+    /// empty when rows lie by insertion number.
+    Lists = 16,
+    /// `[ceil(rows / 16)]` groups of codes of one bit a value ([`crate::kernel::bits`]); empty without lists.
+    Bits = 17,
+    /// `[ceil(rows / 16), 16]` (u16, u16): upper halves of the two factors of a row's code; empty without lists.
+    BitFactors = 18,
 }
 
 impl Kind {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 18] = [
         Self::Codes,
         Self::InvNorms,
         Self::Orders,
@@ -76,6 +83,9 @@ impl Kind {
         Self::PostingOffsets,
         Self::Postings,
         Self::Fine,
+        Self::Lists,
+        Self::Bits,
+        Self::BitFactors,
     ];
 }
 
