@@ -67,7 +67,7 @@ impl QueryCode {
     #[inline]
     pub(crate) fn coarse(&self, codes: &[i8], inv_norms: &[[u8; 4]]) -> f32 {
         let one = |block: &Block| {
-            let dot = block.values.coarse(&codes[block.range.clone()]) as f32;
+            let dot = block.values.coarse(codes) as f32;
             dot * block.factor * inv_norm(&inv_norms[block.number])
         };
         self.blocks.iter().map(one).sum()
@@ -121,7 +121,7 @@ impl Score for QueryCode {
     fn score(&self, codes: &[i8], fine: &[u8], inv_norms: &[[u8; 4]]) -> f32 {
         let mut score = 0.0;
         for block in &self.blocks {
-            let dot = block.values.exact(&codes[block.range.clone()], fine) as f64;
+            let dot = block.values.exact(codes, fine) as f64;
             // The product of two f32 is exact, so the sides may change places.
             let inv_norms = f64::from(block.inv_norm) * f64::from(inv_norm(&inv_norms[block.number]));
             score += dot * inv_norms * block.weight;
