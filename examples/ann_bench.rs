@@ -51,7 +51,7 @@ mod report;
 #[path = "support/vectors_only.rs"]
 mod vectors_only;
 
-use measure::{EFFORTS, Filter, KEPT, Questions};
+use measure::{Filter, KEPT, Questions, at_least_one, effort};
 use report::{Latencies, Peak, join, line, round};
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -103,15 +103,6 @@ struct Options {
     /// Timed passes over the queries for each effort.
     #[arg(long, default_value_t = 1, value_parser = at_least_one)]
     passes: usize,
-}
-
-fn effort(name: &str) -> Result<(&'static str, Effort), String> {
-    let known = EFFORTS.into_iter().find(|(known, _)| *known == name);
-    known.ok_or_else(|| "there are fast, default, high and exact".to_owned())
-}
-
-fn at_least_one(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "a number from 1 on".to_owned())
 }
 
 fn main() -> Outcome<()> {
@@ -389,53 +380,12 @@ fn rate(figure: &str, rows: usize, seconds: f64, fields: Value, mut latencies: L
 
 fn search(options: &Options, dir: &Path) -> Outcome<()> {
     let questions = questions(&options.dir)?;
-    // Opened twice in fact: the files are in the system's cache, as after a restart of the program, not of the machine.
-    let before = report::own_memory(true);
-    let begun = Instant::now();
-    let gallery = vectors_only::gallery(dir, questions.dims)?;
-    let instance = gallery.instance(NAME)?;
-    let opened = begun.elapsed();
-    let own = |now: Option<u64>| Some(now?.saturating_sub(before?));
-    let after = own(report::own_memory(true));
-    let rows = instance.len()?;
-    let first = measure::first(&instance, &questions)?;
-    measure::ask(&instance, &questions.requests(Effort::Default, 10, None), 1)?;
-    let bytes = report::bytes_under(dir)?;
-    line(
-        "open",
-        &json!({
-            "rows": rows,
-            "open_ms": round(opened.as_secs_f64() * 1e3, 2),
-            "first_search_ms": round(first.as_secs_f64() * 1e3, 2),
-            "heap_bytes": after,
-            "heap_bytes_after_a_pass": own(report::own_memory(true)),
-        }),
-    )?;
-    line(
-        "disk",
-        &json!({ "rows": rows, "bytes": bytes, "bytes_per_vector": round(bytes as f64 / rows as f64, 1) }),
-    )?;
-    line("stats", &bulk::stats(&instance)?)?;
-
-    for effort in &options.efforts {
-        let (fields, ten, hundred) = measure::search(&instance, &questions, *effort, options.passes)?;
-        line("search", &fields)?;
-        for (file, answers, width) in [("ids", &hundred, KEPT), ("ids10", &ten, 10)] {
-            let file = options.dir.join(format!("{file}_{}.npy", effort.0));
-            npy::write(&file, width, &answers.padded(width))?;
-        }
-        if options.threads > 1 {
-            let passes = options.passes * options.threads;
-            let fields = measure::throughput(&instance, &questions, *effort, options.threads, passes)?;
-            line("throughput", &fields)?;
-        }
-    }
+    let (_gallery, instance) = measure::open(dir, NAME, &questions)?;
+    let plan = measure::Plan { efforts: &options.efforts, passes: options.passes, threads: options.threads };
+    measure::searches(&instance, &questions, &plan, &options.dir)?;
     if options.filters {
         for filter in filters(&options.dir, questions.len())? {
-            for effort in &options.efforts {
-                let fields = measure::filtered(&instance, &questions, &filter, *effort, options.passes)?;
-                line("filter", &fields)?;
-            }
+            measure::filters(&instance, &questions, &filter, &plan)?;
         }
     }
     Ok(())

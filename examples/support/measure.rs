@@ -3,20 +3,33 @@
 //! The paths of the rows end in the row's number, with or without an extension: `row/17` is row 17.
 
 use std::error::Error;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lookalike::{Effort, Instance, Page, Query};
+use lookalike::{Effort, Gallery, Instance, Page, Query};
 use serde_json::{Value, json};
 
-use crate::report::{Latencies, join, round};
+use crate::report::{Latencies, join, line, round};
+use crate::{bulk, npy, report, vectors_only};
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// The efforts, from the quickest to the one that looks at everything.
-pub(crate) const EFFORTS: [(&str, Effort); 4] =
+const EFFORTS: [(&str, Effort); 4] =
     [("fast", Effort::Fast), ("default", Effort::Default), ("high", Effort::High), ("exact", Effort::Exact)];
+
+/// An effort by its name on a command line.
+pub(crate) fn effort(name: &str) -> Result<(&'static str, Effort), String> {
+    let known = EFFORTS.into_iter().find(|(known, _)| *known == name);
+    known.ok_or_else(|| "there are fast, default, high and exact".to_owned())
+}
+
+/// A count on a command line that must not be 0.
+pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "a number from 1 on".to_owned())
+}
 
 /// Vectors to search by, and their true answers.
 pub(crate) struct Questions {
@@ -40,9 +53,9 @@ pub(crate) struct Filter {
 }
 
 /// What some searches answered, query by query.
-pub(crate) struct Answers {
-    pub(crate) latencies: Latencies,
-    pub(crate) rows: Vec<Vec<i32>>,
+struct Answers {
+    latencies: Latencies,
+    rows: Vec<Vec<i32>>,
     counts: Vec<u64>,
     scanned: u64,
     probed: u64,
@@ -68,7 +81,7 @@ impl Questions {
 }
 
 /// Searches one query after the other, each `passes` times; the answers are those of the last pass.
-pub(crate) fn ask(instance: &Instance, requests: &[Query<'_>], passes: usize) -> Outcome<Answers> {
+fn ask(instance: &Instance, requests: &[Query<'_>], passes: usize) -> Outcome<Answers> {
     let mut answers = Answers {
         latencies: Latencies::default(),
         rows: Vec::new(),
@@ -101,7 +114,7 @@ impl Answers {
     }
 
     /// What share of the true first `k` was found among the first `k`. `truth` has `width` entries a query.
-    pub(crate) fn recall(&self, truth: &[i32], width: usize, k: usize) -> f64 {
+    fn recall(&self, truth: &[i32], width: usize, k: usize) -> f64 {
         let (mut found, mut wanted) = (0, 0);
         for (rows, truth) in self.rows.iter().zip(truth.chunks(width)) {
             // Where fewer rows match than are asked for, the rest is -1.
@@ -124,16 +137,60 @@ impl Answers {
     }
 
     /// Row numbers, `width` a query, -1 where there were fewer hits.
-    pub(crate) fn padded(&self, width: usize) -> Vec<i32> {
+    fn padded(&self, width: usize) -> Vec<i32> {
         let pad = |rows: &Vec<i32>| rows.iter().copied().chain(std::iter::repeat(-1)).take(width).collect();
         self.rows.iter().flat_map(|rows| -> Vec<i32> { pad(rows) }).collect()
     }
 }
 
+/// How to search.
+pub(crate) struct Plan<'a> {
+    pub(crate) efforts: &'a [(&'static str, Effort)],
+    /// Timed passes over the queries.
+    pub(crate) passes: usize,
+    /// With more than one, so many threads search at once, too.
+    pub(crate) threads: usize,
+}
+
+/// Measures each effort: figures `search` and `throughput`. The rows that were found are written to `dir`: `ids_EFFORT.npy`
+/// has those of searches for a hundred hits, `ids10_EFFORT.npy` those of searches for ten.
+pub(crate) fn searches(
+    instance: &Instance,
+    questions: &Questions,
+    plan: &Plan<'_>,
+    dir: &Path,
+) -> Outcome<()> {
+    for effort in plan.efforts {
+        let (fields, ten, hundred) = search(instance, questions, *effort, plan.passes)?;
+        line("search", &fields)?;
+        for (file, answers, width) in [("ids", &hundred, KEPT), ("ids10", &ten, 10)] {
+            npy::write(&dir.join(format!("{file}_{}.npy", effort.0)), width, &answers.padded(width))?;
+        }
+        if plan.threads > 1 {
+            let passes = plan.passes * plan.threads;
+            line("throughput", &throughput(instance, questions, *effort, plan.threads, passes)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// Measures each effort under a filter: figures `filter`.
+pub(crate) fn filters(
+    instance: &Instance,
+    questions: &Questions,
+    filter: &Filter,
+    plan: &Plan<'_>,
+) -> Outcome<()> {
+    for effort in plan.efforts {
+        line("filter", &filtered(instance, questions, filter, *effort, plan.passes)?)?;
+    }
+    Ok(())
+}
+
 /// The searches of one effort on one thread: an untimed pass, then `passes` for ten hits, then one for a hundred.
 ///
 /// Gives the fields of a figure, and the answers for ten and for a hundred hits.
-pub(crate) fn search(
+fn search(
     instance: &Instance,
     questions: &Questions,
     effort: (&str, Effort),
@@ -161,7 +218,7 @@ pub(crate) fn search(
 }
 
 /// The same under a filter, for ten hits.
-pub(crate) fn filtered(
+fn filtered(
     instance: &Instance,
     questions: &Questions,
     filter: &Filter,
@@ -193,7 +250,7 @@ pub(crate) fn filtered(
 }
 
 /// Many threads at once, each taking the next query, until every query was asked `passes` times.
-pub(crate) fn throughput(
+fn throughput(
     instance: &Instance,
     questions: &Questions,
     effort: (&str, Effort),
@@ -235,14 +292,40 @@ pub(crate) fn throughput(
     Ok(join([fields, all.summary()]))
 }
 
-/// The time of the first search after an opening.
-pub(crate) fn first(instance: &Instance, questions: &Questions) -> Outcome<Duration> {
+/// Opens an instance that this process has not had open before, and says what that took: figures `open`, `disk` and
+/// `stats`. The gallery has to live as long as the instance is used.
+pub(crate) fn open(dir: &Path, name: &str, questions: &Questions) -> Outcome<(Gallery, Instance)> {
     let requests = questions.requests(Effort::Default, 10, None);
+    let before = report::own_memory(true);
+    let begun = Instant::now();
+    let gallery = vectors_only::gallery(dir, questions.dims)?;
+    let instance = gallery.instance(name)?;
+    let opened = begun.elapsed();
+    let heap = || Some(report::own_memory(true)?.saturating_sub(before?));
+    let heap_opened = heap();
+
     let begun = Instant::now();
     if let Some(request) = requests.first() {
         instance.search(request)?;
     }
-    Ok(begun.elapsed())
+    let first = begun.elapsed();
+    ask(&instance, &requests, 1)?;
+    let (rows, bytes) = (instance.len()?, report::bytes_under(dir)?);
+    let ms = |time: Duration| round(time.as_secs_f64() * 1e3, 2);
+    line(
+        "open",
+        &json!({
+            "rows": rows,
+            "open_ms": ms(opened),
+            "first_search_ms": ms(first),
+            "heap_bytes": heap_opened,
+            "heap_bytes_after_a_pass": heap(),
+        }),
+    )?;
+    let each = round(bytes as f64 / rows as f64, 1);
+    line("disk", &json!({ "rows": rows, "bytes": bytes, "bytes_per_vector": each }))?;
+    line("stats", &bulk::stats(&instance)?)?;
+    Ok((gallery, instance))
 }
 
 /// The number that a path ends in.
