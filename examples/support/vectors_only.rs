@@ -1,0 +1,38 @@
+//! A gallery for vectors that were made elsewhere, compared by their cosine.
+//!
+//! The built-in models keep two blocks and weigh them by the mode of a search. A benchmark whose true answers were
+//! computed as plain cosines needs a model with a single block, and any program may register one.
+
+use std::path::Path;
+
+use lookalike::{EmbedError, Embedder, Embedding, Gallery, Result, View};
+
+/// The name that instances are created with.
+pub(crate) const MODEL: &str = "vectors-only";
+
+struct VectorsOnly {
+    blocks: [usize; 1],
+}
+
+impl Embedder for VectorsOnly {
+    fn name(&self) -> &str {
+        MODEL
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn blocks(&self) -> &[usize] {
+        &self.blocks
+    }
+
+    fn embed(&self, _view: View<'_>) -> Result<Embedding, EmbedError> {
+        Err(EmbedError::Unusable("this model takes vectors, not pictures".into()))
+    }
+}
+
+/// Opens the gallery of a directory with a model for vectors of `dims` values.
+pub(crate) fn gallery(dir: &Path, dims: usize) -> Result<Gallery> {
+    Gallery::builder(dir).model(VectorsOnly { blocks: [dims] }).open()
+}
