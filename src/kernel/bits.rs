@@ -215,11 +215,8 @@ mod x86 {
                 let sign = _mm512_set1_epi32(word.sign.cast_signed());
                 for (sum, plane) in sums.iter_mut().zip(word.planes) {
                     // (rows ^ sign) & plane
-                    let both = _mm512_ternarylogic_epi32::<0x28>(
-                        rows,
-                        sign,
-                        _mm512_set1_epi32(plane.cast_signed()),
-                    );
+                    let both =
+                        _mm512_ternarylogic_epi32::<0x28>(rows, sign, _mm512_set1_epi32(plane.cast_signed()));
                     *sum = _mm512_add_epi32(*sum, _mm512_popcnt_epi32(both));
                 }
             }
@@ -394,14 +391,31 @@ mod tests {
     /// What each implementation of this machine finds, with a bar that never moves.
     fn all(query: &BitsQuery, codes: &[u8], factors: &[u8], base: f32, bar: f32) -> Vec<Vec<(usize, u16)>> {
         let mut results = vec![Vec::new()];
-        scan(query, codes, factors, base, bar, |g, m| { results[0].push((g, m)); bar }, portable);
+        scan(
+            query,
+            codes,
+            factors,
+            base,
+            bar,
+            |g, m| {
+                results[0].push((g, m));
+                bar
+            },
+            portable,
+        );
         let mut one = Vec::new();
-        query.scan(codes, factors, base, bar, |g, m| { one.push((g, m)); bar });
+        query.scan(codes, factors, base, bar, |g, m| {
+            one.push((g, m));
+            bar
+        });
         results.push(one);
         #[cfg(target_arch = "x86_64")]
         if let Some(kernel) = x86::Avx2::new() {
             let mut one = Vec::new();
-            kernel.scan(query, codes, factors, base, bar, |g, m| { one.push((g, m)); bar });
+            kernel.scan(query, codes, factors, base, bar, |g, m| {
+                one.push((g, m));
+                bar
+            });
             results.push(one);
         }
         results

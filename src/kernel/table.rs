@@ -105,7 +105,8 @@ impl Table {
         best.map(|(scores, groups)| {
             let centres = (0u32..).zip(groups).map(|(lane, group)| group * LANES as u32 + lane);
             let all = scores.into_iter().zip(centres);
-            all.reduce(|a, b| if b.0 > a.0 || (b.0 == a.0 && b.1 < a.1) { b } else { a }).map_or(0, |best| best.1)
+            all.reduce(|a, b| if b.0 > a.0 || (b.0 == a.0 && b.1 < a.1) { b } else { a })
+                .map_or(0, |best| best.1)
         })
     }
 
@@ -158,12 +159,14 @@ fn run<const R: usize>(
     dots: impl Fn(&[[u8; CHUNK]], [&[[i8; 4]]; R], &mut [[i32; LANES]; R]),
 ) {
     let stride: usize = table.chunks.iter().sum();
-    let groups = table.bytes.chunks_exact(stride * CHUNK).zip(factors.chunks_exact(table.chunks.len() * LANES));
+    let groups =
+        table.bytes.chunks_exact(stride * CHUNK).zip(factors.chunks_exact(table.chunks.len() * LANES));
     for (number, (group, factors)) in groups.enumerate() {
         let mut group = group.as_chunks::<CHUNK>().0;
         let mut codes = rows.map(|row| row.codes.as_chunks::<4>().0);
         let mut scores = [[0.0; LANES]; R];
-        for (block, (&chunks, factors)) in table.chunks.iter().zip(factors.as_chunks::<LANES>().0).enumerate() {
+        for (block, (&chunks, factors)) in table.chunks.iter().zip(factors.as_chunks::<LANES>().0).enumerate()
+        {
             let (now, later) = group.split_at(chunks);
             group = later;
             let mut sums = rows.map(|row| [row.starts[block]; LANES]);

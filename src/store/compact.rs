@@ -71,7 +71,9 @@ impl<'a> LiveRows<'a> {
                 _ => add(0, 0..count)?,
             }
             if let (Some(centres), None) = (centres, segment) {
-                rows[first..].par_chunks_mut(ASSIGNED).try_for_each(|rows| assign(snapshot, centres, rows))?;
+                rows[first..]
+                    .par_chunks_mut(ASSIGNED)
+                    .try_for_each(|rows| assign(snapshot, centres, rows))?;
             }
         }
         rows.par_sort_unstable();
@@ -86,6 +88,11 @@ impl<'a> LiveRows<'a> {
 
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
+    }
+
+    /// The centres that the rows are in lists around.
+    pub(crate) fn centres(&self) -> Option<u64> {
+        self.centres.map(|centres| centres.entry.id)
     }
 
     fn place(&self, row: u32) -> Place {

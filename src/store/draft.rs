@@ -86,6 +86,17 @@ pub(crate) enum OpError {
     Log(Arc<StoreError>),
 }
 
+/// Rows that were added to a snapshot.
+pub(crate) struct Run {
+    /// Each with the hash of its path.
+    pub(crate) rows: Vec<(u64, TailRow)>,
+    /// Those of them that later ones replaced.
+    pub(crate) dead: RoaringBitmap,
+    /// Rows of the snapshot that were replaced.
+    pub(crate) killed: Vec<Place>,
+    pub(crate) next_order: u64,
+}
+
 /// A snapshot with changes on top.
 pub(crate) struct Draft<'a> {
     base: &'a Snapshot,
@@ -220,6 +231,18 @@ impl<'a> Draft<'a> {
         {
             self.live -= 1;
         }
+    }
+
+    /// The changes as rows of their own, apart from the snapshot, which has no tail.
+    pub(crate) fn into_run(self) -> Run {
+        let tail = self.base.tail_part();
+        let mut killed = Vec::new();
+        for part in self.base.parts().filter(|&part| part != tail) {
+            let newly = &*self.dead[part as usize] - &**self.base.dead(part);
+            killed.extend(newly.into_iter().map(|position| Place { part, position }));
+        }
+        let dead = self.dead.last().map(|dead| (**dead).clone()).unwrap_or_default();
+        Run { rows: self.rows, dead, killed, next_order: self.next_order }
     }
 
     /// The snapshot with the changes, and the insertion number after them.

@@ -90,8 +90,10 @@ impl Snapshot {
     ) -> Result<Option<Looked>, StoreError> {
         let Some(band) = lists.next(gap) else { return Ok(None) };
         let mut looked = Looked::default();
-        let parts: Vec<u32> =
-            self.parts().filter(|&part| self.segment(part).is_some_and(|s| s.centres() == Some(centres))).collect();
+        let parts: Vec<u32> = self
+            .parts()
+            .filter(|&part| self.segment(part).is_some_and(|s| s.centres() == Some(centres)))
+            .collect();
         for list in band {
             if look.until.is_some_and(|until| Instant::now() >= until) {
                 looked.cut = true;

@@ -11,6 +11,7 @@ mod error;
 #[cfg(feature = "testing")]
 mod fault;
 mod frame;
+mod import;
 mod log;
 mod lookup;
 mod manifest;
@@ -36,7 +37,7 @@ pub(crate) use error::StoreError;
 #[cfg(feature = "testing")]
 pub use fault::{DiskCall, FaultDisk};
 pub use log::Durability;
-pub(crate) use lookup::{Look, Looked};
+pub(crate) use lookup::Look;
 pub(crate) use manifest::{About, Manifest};
 pub(crate) use record::Hash;
 pub(crate) use recover::{CreateError, OpenError, Opening, create};

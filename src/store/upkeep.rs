@@ -122,7 +122,10 @@ impl Core {
     pub(crate) fn seal_loop(&self) {
         loop {
             let mut upkeep = self.upkeep();
-            while !upkeep.stop && !upkeep.asked && (self.snapshot().frozen.is_empty() || upkeep.failed.is_some()) {
+            while !upkeep.stop
+                && !upkeep.asked
+                && (self.snapshot().frozen.is_empty() || upkeep.failed.is_some())
+            {
                 let pause = if upkeep.failed.is_some() { PAUSE } else { IDLE };
                 let (guard, timeout) =
                     self.wake.wait_timeout(upkeep, pause).unwrap_or_else(PoisonError::into_inner);
@@ -243,7 +246,8 @@ impl Core {
             let writer = self.open_writer()?;
             let ids = |part: &u32| {
                 let sealed = snapshot.sealed.get(*part as usize)?;
-                let at = writer.snapshot.sealed.iter().position(|s| Arc::ptr_eq(&s.segment, &sealed.segment))?;
+                let at =
+                    writer.snapshot.sealed.iter().position(|s| Arc::ptr_eq(&s.segment, &sealed.segment))?;
                 Some((writer.manifest.segments.get(at)?.id, sealed.dead.clone()))
             };
             parts.iter().filter_map(ids).collect::<Vec<(u64, Arc<RoaringBitmap>)>>()
@@ -263,13 +267,22 @@ impl Core {
         centres: Option<&Centres>,
     ) -> Result<Option<Built>, StoreError> {
         let rows = LiveRows::of(snapshot, parts, centres)?;
+        self.write(snapshot, &rows)
+    }
+
+    /// Writes a segment of rows and opens it; none when there are no rows.
+    pub(crate) fn write(
+        &self,
+        snapshot: &Snapshot,
+        rows: &LiveRows<'_>,
+    ) -> Result<Option<Built>, StoreError> {
         if rows.len() == 0 {
             return Ok(None);
         }
         let (disk, dir, uuid, layout) = (&*self.disk, &*self.dir, &snapshot.uuid, &*snapshot.layout);
         let id = self.open_writer()?.take_number()?;
-        let file = segment::write(disk, dir, uuid, id, layout, &rows, &self.closing)?;
-        let centres = centres.map(|centres| centres.entry.id);
+        let file = segment::write(disk, dir, uuid, id, layout, rows, &self.closing)?;
+        let centres = rows.centres();
         let segment = Segment::open(disk, dir, uuid, id, layout, file, centres);
         let segment = segment.inspect_err(|_| {
             let _ = disk.remove_file(&dir.join(segment::name(id)));
@@ -282,8 +295,7 @@ impl Core {
     /// everything is written anew anyway.
     fn train_due(&self, snapshot: &Snapshot, soon: bool) -> Result<bool, StoreError> {
         let options = self.open_writer()?.options.clone();
-        let sealed: u64 =
-            snapshot.sealed.iter().map(|s| u64::from(s.segment.rows()) - s.dead.len()).sum();
+        let sealed: u64 = snapshot.sealed.iter().map(|s| u64::from(s.segment.rows()) - s.dead.len()).sum();
         let at = match snapshot.centres.last() {
             None => options.train_rows,
             Some(centres) if soon => centres.entry.trained_at.saturating_mul(GROWTH / 2),
@@ -295,12 +307,28 @@ impl Core {
         self.train(snapshot, sealed, lists_for(sealed)).map(|()| true)
     }
 
+    /// Trains centres on the first of many images that are being added, if there are none or if those there are were
+    /// for far fewer.
+    pub(crate) fn train_for_import(&self, first: &Snapshot, expected: u64) -> Result<(), StoreError> {
+        let snapshot = self.snapshot();
+        let at = match snapshot.centres.last() {
+            None => self.open_writer()?.options.train_rows,
+            Some(centres) => centres.entry.trained_at.saturating_mul(GROWTH),
+        };
+        // A run that is small beside what is there says little of the whole.
+        if expected < at || first.live() < snapshot.live() {
+            return Ok(());
+        }
+        self.train(first, expected, lists_for(expected))
+    }
+
     fn train(&self, snapshot: &Snapshot, images: u64, lists: usize) -> Result<(), StoreError> {
         let weights = self.open_writer()?.options.weights.clone();
         let first = weights.first().cloned().unwrap_or_default();
         let blocks: Vec<usize> = snapshot.layout.ranges().map(|range| range.len()).collect();
         let (mut codes, mut inv_norms) = (Vec::new(), Vec::new());
-        for place in every(snapshot, images.div_ceil(lists as u64 * SAMPLE_PER_LIST)) {
+        let there = images.min(snapshot.live());
+        for place in every(snapshot, there / (lists as u64 * SAMPLE_PER_LIST)) {
             let row = snapshot.row(place)?;
             codes.extend_from_slice(row.codes);
             // Of the upper eight bits alone: sixteen times as much as of the whole values.
@@ -356,7 +384,9 @@ impl Core {
         weights: &[f32],
     ) -> Result<[[f32; 3]; 3], StoreError> {
         let sealed: u64 = snapshot.sealed.iter().map(|s| u64::from(s.segment.rows())).sum();
-        let queries: Vec<Place> = every(snapshot, sealed.div_ceil(MEASURED)).collect();
+        let queries: Vec<Place> = every(snapshot, sealed.div_ceil(MEASURED))
+            .filter(|place| snapshot.segment(place.part).is_some())
+            .collect();
         let deepest = *DEPTHS.last().unwrap_or(&10) as usize;
         let below: Vec<Vec<f32>> = queries
             .par_iter()
@@ -391,12 +421,13 @@ impl Core {
     }
 }
 
-/// Every `step`-th row of the segments that is not dead.
+/// Every `step`-th row that is not dead.
 fn every(snapshot: &Snapshot, step: u64) -> impl Iterator<Item = Place> + '_ {
     let step = usize::try_from(step.max(1)).unwrap_or(usize::MAX);
-    (0u32..).zip(&snapshot.sealed).flat_map(move |(part, sealed)| {
-        let positions = (0..sealed.segment.rows()).step_by(step);
-        positions.filter(|&p| !sealed.dead.contains(p)).map(move |position| Place { part, position })
+    snapshot.parts().flat_map(move |part| {
+        let (rows, dead) = snapshot.part(part);
+        let positions = (0..rows).step_by(step);
+        positions.filter(|&p| !dead.contains(p)).map(move |position| Place { part, position })
     })
 }
 
@@ -406,7 +437,14 @@ mod tests {
 
     #[test]
     fn lists_grow_with_the_root() {
-        let of = [(1, 64), (50_000, 1024), (200_000, 2048), (1_000_000, 4096), (30_000_000, 16_384), (u64::MAX, 32_768)];
+        let of = [
+            (1, 64),
+            (50_000, 1024),
+            (200_000, 2048),
+            (1_000_000, 4096),
+            (30_000_000, 16_384),
+            (u64::MAX, 32_768),
+        ];
         for (images, lists) in of {
             assert_eq!(lists_for(images), lists, "{images}");
         }

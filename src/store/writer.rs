@@ -151,7 +151,7 @@ impl Writer {
     }
 
     /// Before the first change after an opening: from here on the log may be longer than the manifest says.
-    fn mark_dirty(&mut self) -> Result<(), StoreError> {
+    pub(crate) fn mark_dirty(&mut self) -> Result<(), StoreError> {
         if self.manifest.clean.is_none() {
             return Ok(());
         }
@@ -264,6 +264,28 @@ impl Writer {
             self.garbage.extend(entry.dead.map(|generation| dead::name(entry.id, generation)));
         }
         self.garbage.extend(unused.iter().map(|centres| centres::name(centres.id)));
+        self.collect_garbage();
+        Ok(())
+    }
+
+    /// Adds a segment of new images; those of the paths `replaced` that are there die.
+    pub(crate) fn publish_imported(
+        &mut self,
+        built: Option<Built>,
+        replaced: &[String],
+    ) -> Result<(), StoreError> {
+        self.ready()?;
+        let mut snapshot = (*self.snapshot).clone();
+        let mut next = Manifest { clean: None, next_order: self.next_order, ..self.manifest.clone() };
+        for path in replaced {
+            if let Some(place) = self.snapshot.locate(path)?
+                && let Some(sealed) = snapshot.sealed.get_mut(place.part as usize)
+            {
+                Arc::make_mut(&mut sealed.dead).insert(place.position);
+            }
+        }
+        self.add_built(&mut snapshot, &mut next, built, [])?;
+        self.replace(next, snapshot)?;
         self.collect_garbage();
         Ok(())
     }

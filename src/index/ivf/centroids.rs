@@ -179,8 +179,7 @@ impl Ranking {
     /// Lists whose cosine is at least `low` and below `high`, best first; of equals the lower number first.
     pub(crate) fn between(&self, low: f32, high: f32) -> Vec<u32> {
         let there = |(_, cosine): &(u32, &f32)| **cosine >= low && **cosine < high;
-        let mut lists: Vec<u32> =
-            (0u32..).zip(&self.cosines).filter(there).map(|(list, _)| list).collect();
+        let mut lists: Vec<u32> = (0u32..).zip(&self.cosines).filter(there).map(|(list, _)| list).collect();
         lists.sort_unstable_by(|&a, &b| {
             self.cosines[b as usize].total_cmp(&self.cosines[a as usize]).then(a.cmp(&b))
         });

@@ -49,7 +49,15 @@ mod tests {
         let mut state = 7u64;
         let mut next = || {
             // Sums of uniform values: normal enough.
-            (0..12).map(|_| { state ^= state << 13; state ^= state >> 7; state ^= state << 17; (state >> 40) as f32 / 16_777_216.0 }).sum::<f32>() - 6.0
+            (0..12)
+                .map(|_| {
+                    state ^= state << 13;
+                    state ^= state >> 7;
+                    state ^= state << 17;
+                    (state >> 40) as f32 / 16_777_216.0
+                })
+                .sum::<f32>()
+                - 6.0
         };
         let (mut bias, mut ratio, trials) = (0.0, 0.0, 2000);
         for _ in 0..trials {

@@ -28,7 +28,11 @@ impl Sample<'_> {
 
     fn row(&self, row: usize) -> TableRow {
         let (dims, blocks) = (self.codes.len() / self.rows(), self.blocks.len());
-        TableRow::new(self.blocks, &self.codes[row * dims..][..dims], &self.inv_norms[row * blocks..][..blocks])
+        TableRow::new(
+            self.blocks,
+            &self.codes[row * dims..][..dims],
+            &self.inv_norms[row * blocks..][..blocks],
+        )
     }
 
     /// Adds the values of a row, each block of unit norm, to `sum`.
@@ -107,7 +111,8 @@ fn divide_the_largest(members: &mut [Vec<u32>]) {
     for list in empty {
         let Some((_, largest)) = large.pop().filter(|(rows, _)| *rows > 1) else { return };
         let all = std::mem::take(&mut members[largest]);
-        let half = |odd| all.iter().enumerate().filter(move |(i, _)| (i % 2 == 1) == odd).map(|(_, &row)| row);
+        let half =
+            |odd| all.iter().enumerate().filter(move |(i, _)| (i % 2 == 1) == odd).map(|(_, &row)| row);
         members[largest] = half(false).collect();
         members[list] = half(true).collect();
         large.push((members[largest].len(), largest));

@@ -10,4 +10,4 @@ mod rotate;
 pub(crate) use centroids::{Centroids, Encoder};
 pub(crate) use gaps::{DEPTHS, Gaps, Reach};
 pub(crate) use kmeans::{Sample, train};
-pub(crate) use probe::{ListQuery, Probe, probe};
+pub(crate) use probe::{ListQuery, probe};

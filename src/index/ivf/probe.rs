@@ -34,8 +34,7 @@ impl ListQuery {
     /// `weights`: one a block, with a sum of 1.
     pub(crate) fn new(centroids: &Centroids, layout: &Layout, row: &RowCode, weights: &[f32]) -> Self {
         let factors: Vec<f32> = row.inv_norms.iter().zip(weights).map(|(inv, w)| 16.0 * inv * w).collect();
-        let ranking =
-            centroids.rank(&TableRow::new(centroids.blocks(), &row.codes, &factors), weights);
+        let ranking = centroids.rank(&TableRow::new(centroids.blocks(), &row.codes, &factors), weights);
         let mut values = row.decode(layout);
         for (range, weight) in layout.ranges().zip(weights) {
             values[range].iter_mut().for_each(|value| *value *= weight);

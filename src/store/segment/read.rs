@@ -134,6 +134,11 @@ impl Segment {
         ]
     }
 
+    /// Bytes on the heap: which blocks were checked.
+    pub(crate) fn heap_bytes(&self) -> u64 {
+        self.sections.iter().map(|section| section.checked.len() as u64 * 8).sum()
+    }
+
     /// Bytes of the file.
     pub(crate) fn file_bytes(&self) -> u64 {
         self.map.bytes().len() as u64
