@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::centres::Centres;
 use super::error::StoreError;
 use super::record::Hash;
-use super::segment::RowSource;
+use super::segment::{Group, RowSource};
 use super::snapshot::{Sealed, Snapshot, path_hash};
 use crate::index::{self, Encoder, ListedRows, Place};
 use crate::kernel::bits::{self, GROUP, GROUP_FACTORS};
@@ -186,7 +186,7 @@ impl RowSource for LiveRows<'_> {
         self.centres.map(|centres| (centres.entry.id, &*self.starts))
     }
 
-    fn bits(&self, groups: Range<u32>) -> Result<Vec<(Vec<u8>, [u8; GROUP_FACTORS])>, StoreError> {
+    fn bits(&self, groups: Range<u32>) -> Result<Vec<Group>, StoreError> {
         let Some(centres) = self.centres else { return Ok(Vec::new()) };
         let dims = self.snapshot.layout.dims();
         let group = |encoder: &mut Encoder<'_>, group: u32| {

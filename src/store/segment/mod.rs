@@ -10,7 +10,7 @@ mod read;
 mod write;
 
 pub(crate) use read::Segment;
-pub(crate) use write::{RowSource, SegmentFile, write};
+pub(crate) use write::{Group, RowSource, SegmentFile, write};
 
 /// Bytes under one checksum.
 const BLOCK: usize = 4096;

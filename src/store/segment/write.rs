@@ -26,6 +26,9 @@ const PLAIN_POSTINGS: usize = 64;
 /// Groups of rows whose codes are made at a time.
 const GROUPS: u32 = 4096;
 
+/// Codes and factors of sixteen rows.
+pub(crate) type Group = (Vec<u8>, [u8; GROUP_FACTORS]);
+
 /// The rows of a new segment, in the order they will lie in.
 pub(crate) trait RowSource {
     fn rows(&self) -> u32;
@@ -40,7 +43,7 @@ pub(crate) trait RowSource {
     /// The centres that the rows lie in lists around, and where each list begins; the last number is that of rows.
     fn lists(&self) -> Option<(u64, &[u32])>;
     /// Codes of one bit a value, and factors, of groups of rows in lists.
-    fn bits(&self, groups: Range<u32>) -> Result<Vec<(Vec<u8>, [u8; GROUP_FACTORS])>, StoreError>;
+    fn bits(&self, groups: Range<u32>) -> Result<Vec<Group>, StoreError>;
 }
 
 /// What the manifest keeps of a segment's file.
