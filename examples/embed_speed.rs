@@ -96,7 +96,7 @@ fn batches(pictures: &[Vec<u8>], count: usize, threads: usize, rounds: usize) ->
     let adds: Vec<Add<'_>> = pictures.iter().cycle().take(count).enumerate().map(add).collect();
     let once = |threads: usize| -> Result<f64, Failure> {
         let pool = ThreadPoolBuilder::new().num_threads(threads).build()?;
-        let instance = gallery.create(&CreateInstance::new("speed", "common-search"))?;
+        let instance = gallery.open_or_create(&CreateInstance::new("speed", "common-search"))?;
         let begun = Instant::now();
         for result in instance.add_batch(&adds, &BatchOptions::new().pool(&pool)) {
             result?;
