@@ -49,34 +49,28 @@ pub(crate) fn scan<R: Rows, Q: Score>(
     blocks: usize,
     top: &mut Top,
 ) -> Result<(u64, u64), R::Error> {
-    let (mut scored, mut counted) = (0, 0);
-    let mut one = |position: u32, codes: &[i8], inv_norms: &[[u8; 4]]| -> Result<(), R::Error> {
-        let (low, high) = query.bounds(codes, inv_norms);
-        scored += 1;
-        if high < scan.min_score {
-            return Ok(());
-        }
-        if low >= scan.min_score && high < top.bar() {
-            counted += 1;
-            return Ok(());
-        }
-        let fine = if Q::FINE { rows.fine(position)? } else { &[] };
-        let score = query.score(codes, fine, inv_norms);
-        if score >= scan.min_score {
-            counted += 1;
-            if score >= top.bar() {
-                let place = Place { part: scan.part, position };
-                top.offer(Ranked { score, order: rows.order(position)?, place });
-            }
-        }
-        Ok(())
-    };
+    let mut state = State { rows, query, scan, top, scored: 0, counted: 0 };
     match scan.only {
         Some(only) => {
-            for position in only {
-                if !scan.dead.contains(position) {
+            let mut positions = only.iter().filter(|&position| !scan.dead.contains(position));
+            let (mut batch, mut likely) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
+            loop {
+                batch.clear();
+                batch.extend(positions.by_ref().take(BATCH).inspect(|&position| rows.soon(position)));
+                if batch.is_empty() {
+                    break;
+                }
+                likely.clear();
+                for &position in &batch {
                     let run = rows.run(position..position + 1)?;
-                    one(position, run.codes, run.inv_norms)?;
+                    if state.may_count(run.codes, run.inv_norms) {
+                        rows.soon_whole(position);
+                        likely.push(position);
+                    }
+                }
+                for &position in &likely {
+                    let run = rows.run(position..position + 1)?;
+                    state.count(position, run.codes, run.inv_norms)?;
                 }
             }
         }
@@ -87,15 +81,56 @@ pub(crate) fn scan<R: Rows, Q: Score>(
                 let run = rows.run(position..scan.rows.min(position.saturating_add(RUN)))?;
                 for (codes, inv_norms) in run.codes.chunks_exact(dims).zip(run.inv_norms.chunks_exact(blocks))
                 {
-                    if !any_dead || !scan.dead.contains(position) {
-                        one(position, codes, inv_norms)?;
+                    if (!any_dead || !scan.dead.contains(position)) && state.may_count(codes, inv_norms) {
+                        state.count(position, codes, inv_norms)?;
                     }
                     position += 1;
                 }
             }
         }
     }
-    Ok((scored, counted))
+    Ok((state.scored, state.counted))
+}
+
+/// Rows that wait for their memory together, when they do not lie one after another.
+const BATCH: usize = 32;
+
+struct State<'s, 'a, R, Q> {
+    rows: &'s R,
+    query: &'s Q,
+    scan: &'s Scan<'a>,
+    top: &'s mut Top,
+    scored: u64,
+    counted: u64,
+}
+
+impl<R: Rows, Q: Score> State<'_, '_, R, Q> {
+    /// Whether the whole row decides; when it does not, the row is accounted for.
+    #[inline]
+    fn may_count(&mut self, codes: &[i8], inv_norms: &[[u8; 4]]) -> bool {
+        let (low, high) = self.query.bounds(codes, inv_norms);
+        self.scored += 1;
+        if high < self.scan.min_score {
+            return false;
+        }
+        let beaten = low >= self.scan.min_score && high < self.top.bar();
+        self.counted += u64::from(beaten);
+        !beaten
+    }
+
+    /// Scores a whole row.
+    fn count(&mut self, position: u32, codes: &[i8], inv_norms: &[[u8; 4]]) -> Result<(), R::Error> {
+        let fine = if Q::FINE { self.rows.fine(position)? } else { &[] };
+        let score = self.query.score(codes, fine, inv_norms);
+        if score >= self.scan.min_score {
+            self.counted += 1;
+            if score >= self.top.bar() {
+                let place = Place { part: self.scan.part, position };
+                self.top.offer(Ranked { score, order: self.rows.order(position)?, place });
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -27,6 +27,12 @@ pub(crate) trait Rows {
     /// rows.
     fn fine(&self, position: u32) -> Result<&[u8], Self::Error>;
 
+    /// Says that the codes and norms of a row will be read soon.
+    fn soon(&self, _position: u32) {}
+
+    /// Says that the fine plane and the insertion number of a row will be read soon.
+    fn soon_whole(&self, _position: u32) {}
+
     /// Insertion number of a row: what breaks ties.
     fn order(&self, position: u32) -> Result<u64, Self::Error>;
 }
@@ -35,6 +41,9 @@ pub(crate) trait Rows {
 pub(crate) trait ListedRows: Rows {
     /// Positions of the rows of a list.
     fn list(&self, list: u32) -> Result<Range<u32>, Self::Error>;
+
+    /// Says that a list will be read soon.
+    fn soon_list(&self, list: u32);
 
     /// Codes and factors of groups of rows, checked; see [`crate::kernel::bits`].
     fn bits(&self, groups: Range<u32>) -> Result<(&[u8], &[u8]), Self::Error>;

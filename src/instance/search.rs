@@ -20,6 +20,9 @@ use crate::vector::RowCode;
 /// Filters that so many images pass at most are answered by reading those: exact, and quicker than lists.
 const EXACT_MATCHES: u64 = 50_000;
 
+/// What the depth of a search under a filter is multiplied by: images that pass are not spread evenly over the lists.
+const UNEVEN: f64 = 1.5;
+
 /// Lengths of the prefixes that a ranking by lists is put together of; one more than pages end at, for the image itself.
 /// The first serves searches for few hits alone.
 const PREFIXES: [usize; 4] = [17, 129, 1025, 8193];
@@ -274,8 +277,11 @@ impl Reader {
             _ => Reach::Default,
         };
         let gaps = self.snapshot.centres.last().and_then(|centres| centres.entry.gaps.as_ref());
-        // The best ten of one image in twelve lie as deep as the best 120 of all.
-        let share = self.snapshot.live() as f64 / passing.count.max(1) as f64;
+        // The best ten of one image in twelve lie as deep as the best 120 of all, and less evenly.
+        let share = match passing.parts {
+            Some(_) => UNEVEN * self.snapshot.live() as f64 / passing.count.max(1) as f64,
+            None => 1.0,
+        };
         let gap = Gaps::of(gaps, mode as usize, reach, f64::from(query.limit) * share);
         let until = query.budget.and_then(|budget| Instant::now().checked_add(budget));
         let look = Look { only: passing.parts.as_deref(), min_score, until };

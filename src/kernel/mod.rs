@@ -4,9 +4,11 @@ pub(crate) mod bits;
 mod conv;
 mod dot;
 pub(crate) mod image;
+mod prefetch;
 pub(crate) mod table;
 
 pub(crate) use conv::{
     Depthwise, Entry, Kernel, Output, Pointwise, Rounding, Stem, StemScratch, Stream, Window,
 };
 pub(crate) use dot::{DotQuery, WideQuery, dot_i8};
+pub(crate) use prefetch::prefetch;

@@ -94,10 +94,16 @@ impl Snapshot {
             .parts()
             .filter(|&part| self.segment(part).is_some_and(|s| s.centres() == Some(centres)))
             .collect();
-        for list in band {
+        for (at, &list) in band.iter().enumerate() {
             if look.until.is_some_and(|until| Instant::now() >= until) {
                 looked.cut = true;
                 break;
+            }
+            if let Some(&next) = band.get(at + 1) {
+                parts
+                    .iter()
+                    .filter_map(|&part| self.segment(part))
+                    .for_each(|segment| segment.soon_list(next));
             }
             for &part in &parts {
                 let Some(segment) = self.segment(part) else { continue };

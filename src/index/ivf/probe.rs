@@ -89,7 +89,8 @@ pub(crate) fn probe<R: ListedRows>(
     if range.is_empty() {
         return Ok(met);
     }
-    let mut search = Search { rows, query, scan, top, met: &mut met, failed: None };
+    let (waiting, count) = ([0; BATCH], 0);
+    let mut search = Search { rows, query, scan, top, met: &mut met, waiting, count, failed: None };
     let base = lists.ranking.dots[list as usize];
     match scan.only {
         None => {
@@ -133,12 +134,18 @@ fn runs(only: &RoaringBitmap, range: Range<u32>) -> Vec<(Range<u32>, Vec<u16>)> 
     runs
 }
 
+/// Candidates that wait for their memory together.
+const BATCH: usize = 16;
+
 struct Search<'s, 'a, R: ListedRows> {
     rows: &'s R,
     query: &'s QueryCode,
     scan: &'s Scan<'a>,
     top: &'s mut Top,
     met: &'s mut Probe,
+    /// Candidates whose codes were asked for.
+    waiting: [u32; BATCH],
+    count: usize,
     failed: Option<R::Error>,
 }
 
@@ -165,31 +172,53 @@ impl<R: ListedRows> Search<'_, '_, R> {
             while mask != 0 {
                 let position = start + mask.trailing_zeros();
                 mask &= mask - 1;
-                if range.contains(&position)
-                    && counts(position)
-                    && let Err(error) = self.one(position)
-                {
-                    self.failed.get_or_insert(error);
-                    return f32::INFINITY;
+                if range.contains(&position) && counts(position) {
+                    self.rows.soon(position);
+                    self.waiting[self.count] = position;
+                    self.count += 1;
+                    if self.count == BATCH
+                        && let Err(error) = self.decide()
+                    {
+                        self.failed.get_or_insert(error);
+                        return f32::INFINITY;
+                    }
                 }
             }
             self.bar()
         });
-        self.failed.take().map_or(Ok(()), Err)
+        self.failed.take().map_or(Ok(()), Err)?;
+        self.decide()
     }
 
-    fn one(&mut self, position: u32) -> Result<(), R::Error> {
-        let run = self.rows.run(position..position + 1)?;
-        let slack = self.query.slack(run.inv_norms) * FINE_SHARE;
-        if self.query.coarse(run.codes, run.inv_norms) + slack < self.bar() {
-            return Ok(());
+    /// Scores those that wait: all of them by the upper plane, then the rest by the whole row.
+    fn decide(&mut self) -> Result<(), R::Error> {
+        let count = std::mem::take(&mut self.count);
+        let (mut left, mut bounds) = (0, [0.0; BATCH]);
+        let bar = self.bar();
+        for at in 0..count {
+            let position = self.waiting[at];
+            let run = self.rows.run(position..position + 1)?;
+            let slack = self.query.slack(run.inv_norms) * FINE_SHARE;
+            let bound = self.query.coarse(run.codes, run.inv_norms) + slack;
+            if bound >= bar {
+                self.rows.soon_whole(position);
+                (self.waiting[left], bounds[left]) = (position, bound);
+                left += 1;
+            }
         }
-        let score = self.query.score(run.codes, self.rows.fine(position)?, run.inv_norms);
-        if score >= self.scan.min_score {
-            self.met.counted += 1;
-            if score >= self.top.bar() {
-                let place = Place { part: self.scan.part, position };
-                self.top.offer(Ranked { score, order: self.rows.order(position)?, place });
+        for at in 0..left {
+            if bounds[at] < self.bar() {
+                continue;
+            }
+            let position = self.waiting[at];
+            let run = self.rows.run(position..position + 1)?;
+            let score = self.query.score(run.codes, self.rows.fine(position)?, run.inv_norms);
+            if score >= self.scan.min_score {
+                self.met.counted += 1;
+                if score >= self.top.bar() {
+                    let place = Place { part: self.scan.part, position };
+                    self.top.offer(Ranked { score, order: self.rows.order(position)?, place });
+                }
             }
         }
         Ok(())

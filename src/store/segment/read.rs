@@ -16,8 +16,12 @@ use super::super::record::Hash;
 use super::{BLOCK, FOOTER, Kind, MAGIC, SegmentFile, TABLE_ENTRY, name, path_bucket, path_buckets};
 use crate::index::{ListedRows, RowRun, Rows};
 use crate::kernel::bits::{self, GROUP, GROUP_FACTORS};
+use crate::kernel::prefetch;
 use crate::tags::{TagSet, Term};
 use crate::vector::Layout;
+
+/// Groups of a list that are asked for before it is read.
+const SOON_GROUPS: usize = 24;
 
 /// A sealed segment, open for reading.
 #[derive(Debug)]
@@ -180,6 +184,12 @@ impl Segment {
         Ok(bytes)
     }
 
+    fn soon_bytes(&self, kind: Kind, range: Range<usize>) {
+        let section = self.section(kind).range.clone();
+        let bytes = self.map.bytes().get(section).and_then(|section| section.get(range));
+        prefetch(bytes.unwrap_or_default());
+    }
+
     #[cold]
     fn check_block(&self, kind: Kind, whole: &[u8], block: usize) -> Result<(), StoreError> {
         let bytes = &whole[block * BLOCK..whole.len().min((block + 1) * BLOCK)];
@@ -331,6 +341,16 @@ impl ListedRows for Segment {
         Ok(start..end)
     }
 
+    fn soon_list(&self, list: u32) {
+        if let Ok(range) = self.list(list) {
+            let (start, end) = (range.start as usize / GROUP, range.end.div_ceil(GROUP as u32) as usize);
+            // A long list is read in order, which the processor sees by itself.
+            let (end, stride) = (end.min(start + SOON_GROUPS), bits::group_bytes(self.dims));
+            self.soon_bytes(Kind::BitFactors, start * GROUP_FACTORS..end * GROUP_FACTORS);
+            self.soon_bytes(Kind::Bits, start * stride..end * stride);
+        }
+    }
+
     fn bits(&self, groups: Range<u32>) -> Result<(&[u8], &[u8]), StoreError> {
         let (start, end) = (groups.start as usize, groups.end as usize);
         let stride = bits::group_bytes(self.dims);
@@ -341,6 +361,18 @@ impl ListedRows for Segment {
 
 impl Rows for Segment {
     type Error = StoreError;
+
+    fn soon(&self, position: u32) {
+        let at = position as usize;
+        self.soon_bytes(Kind::Codes, at * self.dims..(at + 1) * self.dims);
+        self.soon_bytes(Kind::InvNorms, at * self.blocks * 4..(at + 1) * self.blocks * 4);
+    }
+
+    fn soon_whole(&self, position: u32) {
+        let (at, len) = (position as usize, self.dims.div_ceil(2));
+        self.soon_bytes(Kind::Fine, at * len..(at + 1) * len);
+        self.soon_bytes(Kind::Orders, at * 8..at * 8 + 8);
+    }
 
     fn run(&self, range: Range<u32>) -> Result<RowRun<'_>, StoreError> {
         let (start, end) = (range.start as usize, range.end as usize);
