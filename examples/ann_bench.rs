@@ -51,7 +51,7 @@ mod report;
 #[path = "support/vectors_only.rs"]
 mod vectors_only;
 
-use measure::{Filter, KEPT, Questions, at_least_one, effort};
+use measure::{Filter, KEPT, Opened, Questions, at_least_one, effort};
 use report::{Latencies, Peak, join, line, round};
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -379,13 +379,15 @@ fn rate(figure: &str, rows: usize, seconds: f64, fields: Value, mut latencies: L
 // Searching.
 
 fn search(options: &Options, dir: &Path) -> Outcome<()> {
+    let opened =
+        Opened::new(dir, NAME, npy::Array::<f32>::open(&options.dir.join("queries.npy"))?.columns())?;
     let questions = questions(&options.dir)?;
-    let (_gallery, instance) = measure::open(dir, NAME, &questions)?;
+    opened.describe(dir, &questions)?;
     let plan = measure::Plan { efforts: &options.efforts, passes: options.passes, threads: options.threads };
-    measure::searches(&instance, &questions, &plan, &options.dir)?;
+    measure::searches(&opened.instance, &questions, &plan, &options.dir)?;
     if options.filters {
         for filter in filters(&options.dir, questions.len())? {
-            measure::filters(&instance, &questions, &filter, &plan)?;
+            measure::filters(&opened.instance, &questions, &filter, &plan)?;
         }
     }
     Ok(())
