@@ -21,8 +21,8 @@
 //! by one, and in batches until the first segment would be sealed. Then the instance proper is built, in batches while
 //! a thread searches as fast as it can, or with `--import` through the bulk path. The program then starts itself anew
 //! with `--query-only`, so that memory and opening are those of a fresh process, and searches: for each effort an
-//! untimed pass over all queries, one for ten hits, one for a hundred; the limit-10 searches are those that latencies and
-//! recall@10 come from.
+//! untimed pass over all queries, one for ten hits, one for a hundred. Latencies and recall@10 are those of the searches
+//! for ten.
 //!
 //! Each figure is a line of JSON. `ids_EFFORT.npy` in DIR (i32 `[Q, 100]`) holds the rows that the limit-100 searches
 //! gave, `ids10_EFFORT.npy` (i32 `[Q, 10]`) those of the limit-10 searches, so that recall can be computed by others.

@@ -152,8 +152,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) threads: usize,
 }
 
-/// Measures each effort: figures `search` and `throughput`. The rows that were found are written to `dir`: `ids_EFFORT.npy`
-/// has those of searches for a hundred hits, `ids10_EFFORT.npy` those of searches for ten.
+/// Measures each effort: figures `search` and `throughput`. The rows that were found are written to `dir`:
+/// `ids_EFFORT.npy` has those of searches for a hundred hits, `ids10_EFFORT.npy` those of searches for ten.
 pub(crate) fn searches(
     instance: &Instance,
     questions: &Questions,
