@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Every picture is added to a real instance and its vector is read back from the stored row, so what is measured
-//! with the file is what a search sees: 8 bits a value, after the decoder, the scaling and the network. In Python:
+//! with the file is what a search sees: 12 bits a value, after the decoder, the scaling and the network. In Python:
 //!
 //! ```text
 //! data = numpy.load("OUT.npz"); data["paths"], data["emb"]

@@ -2,12 +2,20 @@
 //!
 //! Prints the time of the network alone, of a whole extraction from an encoded picture, and pictures per second with
 //! N threads.
+//!
+//! With `--add-batch COUNT` instead what `Instance::add_batch` makes of them: pictures added and made durable per second,
+//! with a pool of one thread and with one of N, in turns, and the ratio of the two.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use lookalike::{CommonSearch, Embedder, Pixels, SizeLimits, View};
+use lookalike::rayon::ThreadPoolBuilder;
+use lookalike::{
+    Add, BatchOptions, CommonSearch, CreateInstance, Embedder, Gallery, Pixels, SizeLimits, Source, View,
+};
+
+type Failure = Box<dyn std::error::Error>;
 
 #[derive(Parser)]
 struct Arguments {
@@ -22,9 +30,12 @@ struct Arguments {
     /// Passes over the folder.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// Measure batches of this many adds; the folder's pictures in rotation.
+    #[arg(long, value_name = "COUNT")]
+    add_batch: Option<usize>,
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<(), Failure> {
     let arguments = Arguments::parse();
     let model = CommonSearch::with_kernel(&arguments.kernel).ok_or("this CPU has no such kernel")?;
     model.ready()?;
@@ -35,6 +46,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         files.iter().filter(|file| is_picture(file)).map(std::fs::read).collect::<std::io::Result<_>>()?;
     if pictures.is_empty() {
         return Err("no pictures there".into());
+    }
+    if let Some(count) = arguments.add_batch {
+        return batches(&pictures, count, arguments.threads, arguments.rounds);
     }
     let extract = |raw: &[u8]| -> Result<Duration, Box<dyn std::error::Error + Send + Sync>> {
         let begun = Instant::now();
@@ -71,6 +85,43 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let count = pictures.len() * arguments.rounds * arguments.threads;
     let rate = count as f64 / begun.elapsed().as_secs_f64();
     println!("{rate:.1} pictures per second, {} threads, kernel {}", arguments.threads, arguments.kernel);
+    Ok(())
+}
+
+/// Batches of `count` adds with one thread and with `threads`, in turns. One round goes before those that count.
+fn batches(pictures: &[Vec<u8>], count: usize, threads: usize, rounds: usize) -> Result<(), Failure> {
+    let dir = tempfile::tempdir()?;
+    let gallery = Gallery::open(dir.path())?;
+    let add = |(at, raw): (usize, &Vec<u8>)| Add::new(format!("{at}"), Source::bytes(raw.clone()));
+    let adds: Vec<Add<'_>> = pictures.iter().cycle().take(count).enumerate().map(add).collect();
+    let once = |threads: usize| -> Result<f64, Failure> {
+        let pool = ThreadPoolBuilder::new().num_threads(threads).build()?;
+        let instance = gallery.open_or_create(&CreateInstance::new("speed", "common-search"))?;
+        let begun = Instant::now();
+        for result in instance.add_batch(&adds, &BatchOptions::new().pool(&pool)) {
+            result?;
+        }
+        let rate = count as f64 / begun.elapsed().as_secs_f64();
+        drop(instance);
+        gallery.delete("speed")?;
+        Ok(rate)
+    };
+    let mut rates = Vec::new();
+    for round in 0..=rounds {
+        let (one, many) = (once(1)?, once(threads)?);
+        let warm = if round == 0 { " (does not count)" } else { "" };
+        println!(
+            "1 thread {one:.1}, {threads} threads {many:.1} pictures per second: {:.3}{warm}",
+            many / one
+        );
+        rates.push([one, many, many / one]);
+    }
+    let [one, many, ratio] = [0, 1, 2].map(|column| {
+        let mut values: Vec<f64> = rates[1..].iter().map(|rates| rates[column]).collect();
+        values.sort_by(f64::total_cmp);
+        values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+    });
+    println!("medians: 1 thread {one:.1}, {threads} threads {many:.1} pictures per second: {ratio:.3}");
     Ok(())
 }
 

@@ -182,7 +182,7 @@ fn reopen(options: &Options, acknowledged: u64) -> Result<u64, Box<dyn Error>> {
     Ok(lost)
 }
 
-/// Whether a row is there with its own vector. It is kept in 8 bits a value, so it comes back nearly the same; the
+/// Whether a row is there with its own vector. It is kept in 12 bits a value, so it comes back nearly the same; the
 /// vectors of two rows have nothing in common.
 fn holds(reader: &Reader, row: u64) -> bool {
     let Ok(stored) = reader.vector(&path(row)) else { return false };

@@ -49,7 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // Adding. A path is the image's name: what a search gives back. Where the pixels come from is a question of its
     // own: `Source::bytes(file)` hands them over, `Source::Resolve` has the gallery's resolver fetch them. The
-    // instance keeps a vector and the tags, some 300 bytes an image, and never the picture.
+    // instance keeps a vector and the tags, some 450 bytes an image, and never the picture.
     let adds: Vec<Add> = files
         .iter()
         .map(|path| Add::new(path, Source::Resolve).tags(tags(&options.pictures, path)))

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::code::Code;
 use crate::error::{Cause, Error, Operation, Result};
-use crate::features::{Embedder, Model};
+use crate::features::{Embedder, Mode, Model};
 use crate::image::SizeLimits;
 use crate::instance::{Inner, Instance, Resolver};
 use crate::limits::{LEVEL, MAX_DESCRIPTION_CHARS};
@@ -26,6 +26,9 @@ const REMOVING: &str = "tmp-delete-";
 
 /// Rows that are kept in memory before they are sealed, unless the host sets another number.
 const TAIL_ROWS: u32 = 1 << 16;
+
+/// Images from which an instance's segments get lists, unless the host sets another number.
+const TRAIN_ROWS: u64 = 50_000;
 
 /// How long an opening waits for the last handle of the same instance to finish closing.
 const CLOSING: Duration = Duration::from_secs(30);
@@ -103,6 +106,23 @@ impl GalleryBuilder {
     #[must_use]
     pub fn tail_rows(mut self, rows: u32) -> Self {
         self.options.tail_rows = rows.max(1);
+        self
+    }
+
+    /// Images from which an instance's segments get lists, so that searches need not read every row; 50,000 unless it is
+    /// set. Below it every search is exhaustive, and exact.
+    #[must_use]
+    pub fn train_rows(mut self, rows: u64) -> Self {
+        self.options.train_rows = rows.max(1);
+        self
+    }
+
+    /// Whether an instance that is open for writing has two threads of its own, which seal and merge beside the callers;
+    /// so it is unless this is set to false. Without them whoever commits does that work, and the time of a commit varies
+    /// more.
+    #[must_use]
+    pub fn background(mut self, background: bool) -> Self {
+        self.options.background = background;
         self
     }
 
@@ -313,7 +333,14 @@ impl Gallery {
             models: crate::features::built_in(),
             resolver: None,
             limits: SizeLimits::default(),
-            options: Options { durability: Durability::Sync, tail_rows: TAIL_ROWS },
+            options: Options {
+                durability: Durability::Sync,
+                tail_rows: TAIL_ROWS,
+                background: true,
+                train_rows: TRAIN_ROWS,
+                // Each model has its own.
+                weights: Arc::default(),
+            },
             read_only: false,
         }
     }
@@ -535,7 +562,13 @@ impl Core {
         let opening = opening.map_err(open_cause)?;
         let model = self.model_of(opening.manifest())?;
         model.ready()?;
-        let store = Store::open(opening, self.options).map_err(open_cause)?;
+        let weights = Mode::ALL.iter().map(|&mode| {
+            let weights = model.weights(mode);
+            let total: f32 = weights.iter().sum();
+            weights.iter().map(|weight| weight / total).collect()
+        });
+        let options = Options { weights: weights.collect(), ..self.options.clone() };
+        let store = Store::open(opening, options).map_err(open_cause)?;
         let (core, key) = (Arc::downgrade(self), name.to_owned());
         let on_close = move || {
             if let Some(core) = core.upgrade() {

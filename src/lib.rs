@@ -80,8 +80,8 @@ pub use features::{
 pub use gallery::{CreateInstance, Gallery, GalleryBuilder, InstanceInfo, Status};
 pub use image::{Pixels, PixelsError, SizeLimits};
 pub use instance::{
-    Add, Added, BatchOptions, Copies, CopyHit, CopyQuery, Delete, Effort, Found, Hit, Instance, Page,
-    Progress, Query, Reader, Resolver, Source, Update,
+    Add, Added, BatchOptions, Copies, CopyHit, CopyQuery, Delete, Effort, Found, Hit, Imported, Instance,
+    Page, Progress, Query, Reader, Resolver, Source, Stats, Update,
 };
 /// The thread pools of [`BatchOptions::pool`] are this crate's.
 pub use rayon;

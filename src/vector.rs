@@ -1,12 +1,13 @@
-//! Vectors: blocks of dimensions, finite and of unit norm by construction, and the 8-bit rows they are kept as.
+//! Vectors: blocks of dimensions, finite and of unit norm by construction, and the 12-bit rows they are kept as.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::limits::{MAX_BLOCKS, MAX_DIMS};
 
-/// Largest magnitude of a code. -128 is not used, so that a row and its negative are both representable.
-const CODE_MAX: f64 = 127.0;
+/// Largest magnitude of a value: 127 sixteenfold, so that the upper eight bits of a value and of its negative are both
+/// an `i8` without -128.
+const VALUE_MAX: i16 = 127 * 16;
 
 /// How a model's vector is divided: dimensions of each block, one to four blocks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +26,8 @@ pub(crate) enum VectorError {
     NotFinite { index: usize },
     #[error("block {block} of the vector is zero, so it has no direction")]
     Zero { block: usize },
+    #[error("not a row as it is kept: {0}")]
+    Kept(&'static str),
 }
 
 impl Layout {
@@ -39,6 +42,11 @@ impl Layout {
     /// Dimensions of all blocks together.
     pub(crate) fn dims(&self) -> usize {
         self.blocks.iter().map(|&n| n as usize).sum()
+    }
+
+    /// Bytes of a row's fine plane: two values a byte.
+    pub(crate) fn fine_bytes(&self) -> usize {
+        self.dims().div_ceil(2)
     }
 
     /// Number of blocks.
@@ -62,20 +70,25 @@ impl Layout {
     }
 }
 
-/// A vector as it is kept: one signed byte a dimension, and one over the norm of each block's codes.
+/// A vector as it is kept: 12 bits a value in two planes, and one over the norm of each block's values.
 ///
+/// A scan reads the upper eight bits of every row; the lower four are read of the few rows whose place they can decide.
 /// The scale of a block is not kept: the direction is all that a cosine needs, and with the norm taken of the
-/// codes themselves equal codes have a cosine of exactly one.
+/// values themselves equal values have a cosine of exactly one.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct RowCode {
+    /// The upper eight bits of each value, rounded: value = 16 * code + rest, the rest -8 to 7.
     pub(crate) codes: Vec<i8>,
+    /// The rests plus 8, two a byte, the one of the even place in the lower half; after an odd number a zero.
+    pub(crate) fine: Vec<u8>,
+    /// One over the Euclidean norm of each block's values.
     pub(crate) inv_norms: Vec<f32>,
 }
 
 impl RowCode {
-    /// Rounds `values`, block by block, to `-127..=127` with the block's largest magnitude at 127.
+    /// Rounds `values`, block by block, to `-2032..=2032` with the block's largest magnitude at 2032.
     ///
-    /// Every step is an IEEE operation with one right answer, so every machine makes the same codes.
+    /// Every step is an IEEE operation with one right answer, so every machine makes the same row.
     pub(crate) fn encode(layout: &Layout, values: &[f32]) -> Result<Self, VectorError> {
         if values.len() != layout.dims() {
             return Err(VectorError::Dims { found: values.len(), want: layout.dims() });
@@ -83,7 +96,7 @@ impl RowCode {
         if let Some(index) = values.iter().position(|v| !v.is_finite()) {
             return Err(VectorError::NotFinite { index });
         }
-        let mut codes = Vec::with_capacity(values.len());
+        let mut rounded = Vec::with_capacity(values.len());
         for (block, range) in layout.ranges().enumerate() {
             let values = &values[range];
             let max = values.iter().fold(0.0f32, |max, v| max.max(v.abs()));
@@ -91,42 +104,87 @@ impl RowCode {
                 return Err(VectorError::Zero { block });
             }
             let scale = f64::from(max);
-            codes.extend(values.iter().map(|&v| (f64::from(v) / scale * CODE_MAX).round() as i8));
+            rounded
+                .extend(values.iter().map(|&v| (f64::from(v) / scale * f64::from(VALUE_MAX)).round() as i16));
         }
-        let inv_norms = inv_norms(layout, &codes);
-        Ok(Self { codes, inv_norms })
+        Ok(Self::of_values(layout, &rounded))
     }
 
-    /// Takes codes as they were kept.
+    /// Takes a row as it was kept.
     ///
     /// # Errors
-    /// When they are not a row of this layout that [`encode`](Self::encode) could have made.
-    pub(crate) fn from_codes(layout: &Layout, codes: &[i8]) -> Result<Self, VectorError> {
+    /// When it is not a row of this layout that [`encode`](Self::encode) could have made.
+    pub(crate) fn from_codes(layout: &Layout, codes: &[i8], fine: &[u8]) -> Result<Self, VectorError> {
         if codes.len() != layout.dims() {
             return Err(VectorError::Dims { found: codes.len(), want: layout.dims() });
         }
-        if let Some(block) = layout.ranges().position(|range| codes[range].iter().all(|&c| c == 0)) {
+        if fine.len() != layout.fine_bytes() {
+            return Err(VectorError::Kept("the fine plane has another length"));
+        }
+        if !codes.len().is_multiple_of(2) && fine.last().is_some_and(|byte| byte >> 4 != 0) {
+            return Err(VectorError::Kept("the unused half of the last byte is not zero"));
+        }
+        let row = Self { codes: codes.to_vec(), fine: fine.to_vec(), inv_norms: Vec::new() };
+        let values = row.values();
+        if values.iter().any(|&v| !(-VALUE_MAX..=VALUE_MAX).contains(&v)) {
+            return Err(VectorError::Kept("a value is too large"));
+        }
+        if let Some(block) = layout.ranges().position(|range| values[range].iter().all(|&v| v == 0)) {
             return Err(VectorError::Zero { block });
         }
-        Ok(Self { codes: codes.to_vec(), inv_norms: inv_norms(layout, codes) })
+        Ok(Self { inv_norms: inv_norms(layout, &values), ..row })
+    }
+
+    /// A row of values in `-VALUE_MAX..=VALUE_MAX`, none of its blocks all zero.
+    fn of_values(layout: &Layout, values: &[i16]) -> Self {
+        let codes: Vec<i8> = values.iter().map(|v| ((v + 8) >> 4) as i8).collect();
+        let mut fine = vec![0; layout.fine_bytes()];
+        for (index, (value, &code)) in values.iter().zip(&codes).enumerate() {
+            let rest = value - 16 * i16::from(code) + 8;
+            fine[index / 2] |= (rest as u8) << (index % 2 * 4);
+        }
+        Self { codes, fine, inv_norms: inv_norms(layout, values) }
+    }
+
+    /// The lower four bits of each value, -8 to 7.
+    pub(crate) fn rests(&self) -> Vec<i8> {
+        let rest = |index: usize| (self.fine[index / 2] >> (index % 2 * 4) & 15).cast_signed() - 8;
+        (0..self.codes.len()).map(rest).collect()
+    }
+
+    /// The 12-bit values.
+    fn values(&self) -> Vec<i16> {
+        self.codes
+            .iter()
+            .zip(self.rests())
+            .map(|(&code, rest)| 16 * i16::from(code) + i16::from(rest))
+            .collect()
+    }
+
+    /// Block number `block` of a row of `layout`, as a row of its own.
+    pub(crate) fn block(&self, layout: &Layout, block: usize) -> Option<Self> {
+        let range = layout.ranges().nth(block)?;
+        let single = Layout { blocks: vec![range.len() as u32] };
+        Some(Self::of_values(&single, self.values().get(range)?))
     }
 
     /// The vector that is kept, each block of unit norm.
-    pub(crate) fn decode(layout: &Layout, codes: &[i8], inv_norms: &[f32]) -> Vec<f32> {
+    pub(crate) fn decode(&self, layout: &Layout) -> Vec<f32> {
+        let values = self.values();
         layout
             .ranges()
-            .zip(inv_norms)
-            .flat_map(|(range, &inv)| codes[range].iter().map(move |&c| f32::from(c) * inv))
+            .zip(&self.inv_norms)
+            .flat_map(|(range, &inv)| values[range].iter().map(move |&v| f32::from(v) * inv))
             .collect()
     }
 }
 
-/// One over the norm of each block of `codes`; exact integers up to the last two steps.
-fn inv_norms(layout: &Layout, codes: &[i8]) -> Vec<f32> {
-    let square = |&c: &i8| u64::from(i32::from(c).unsigned_abs().pow(2));
+/// One over the norm of each block of `values`; exact integers up to the last two steps.
+fn inv_norms(layout: &Layout, values: &[i16]) -> Vec<f32> {
+    let square = |&v: &i16| u64::from(i32::from(v).unsigned_abs().pow(2));
     layout
         .ranges()
-        .map(|range| (1.0 / (codes[range].iter().map(square).sum::<u64>() as f64).sqrt()) as f32)
+        .map(|range| (1.0 / (values[range].iter().map(square).sum::<u64>() as f64).sqrt()) as f32)
         .collect()
 }
 
@@ -152,7 +210,39 @@ mod tests {
     fn extreme_magnitudes_keep_their_direction() {
         let layout = Layout::new(&[2]).unwrap();
         for scale in [f32::MIN_POSITIVE, 1e-45, 1.0, f32::MAX] {
-            assert_eq!(RowCode::encode(&layout, &[scale, -scale]).unwrap().codes, [127, -127]);
+            assert_eq!(RowCode::encode(&layout, &[scale, -scale]).unwrap().values(), [2032, -2032]);
+        }
+    }
+
+    #[test]
+    fn planes_hold_the_values() {
+        let layout = Layout::new(&[5]).unwrap();
+        let row = RowCode::encode(&layout, &[2032.0, -2032.0, 8.0, -9.0, 7.4]).unwrap();
+        assert_eq!(row.values(), [2032, -2032, 8, -9, 7]);
+        assert_eq!((&row.codes[..], &row.fine[..]), (&[127, -127, 1, -1, 0][..], &[0x88, 0xf0, 0x0f][..]));
+        let layout = Layout::new(&[3, 2]).unwrap();
+        let row = RowCode::encode(&layout, &[1.0, 2.0, 3.0, 4.0, 5.0]).unwrap();
+        let own = RowCode::encode(&Layout::new(&[2]).unwrap(), &[4.0, 5.0]).unwrap();
+        assert_eq!((row.block(&layout, 1), row.block(&layout, 2)), (Some(own), None));
+    }
+
+    #[test]
+    fn refuses_what_no_encoding_makes() {
+        let layout = Layout::new(&[3]).unwrap();
+        let kept =
+            |codes: [i8; 3], fine: &[u8]| RowCode::from_codes(&layout, &codes, fine).map(|row| row.values());
+        assert_eq!(kept([127, 1, -127], &[0x08, 0x08]), Ok(vec![2032, 8, -2032]));
+        assert_eq!(kept([0, 0, 0], &[0x98, 0x08]), Ok(vec![0, 1, 0]));
+        assert_eq!(kept([0, 0, 0], &[0x88, 0x08]), Err(VectorError::Zero { block: 0 }));
+        for (codes, fine) in [
+            ([127, 0, 0], &[0x89, 0x08][..]),
+            ([-127, 0, 0], &[0x87, 0x08]),
+            ([-128, 0, 0], &[0x88, 0x08]),
+            ([1, 0, 0], &[0x88, 0x18]),
+            ([1, 0, 0], &[0x88]),
+            ([1, 0, 0], &[0x88, 0x08, 0x00]),
+        ] {
+            assert!(matches!(kept(codes, fine), Err(VectorError::Kept(_))), "{codes:?} {fine:?}");
         }
     }
 
@@ -161,13 +251,15 @@ mod tests {
         fn keeps_the_direction(values in proptest::collection::vec(-1.0f32..1.0, 24)) {
             let layout = Layout::new(&[16, 8]).unwrap();
             let Ok(row) = RowCode::encode(&layout, &values) else { return Ok(()) };
-            prop_assert_eq!(&RowCode::from_codes(&layout, &row.codes).unwrap(), &row);
-            let kept = RowCode::decode(&layout, &row.codes, &row.inv_norms);
+            prop_assert_eq!(&RowCode::from_codes(&layout, &row.codes, &row.fine).unwrap(), &row);
+            let kept = row.decode(&layout);
+            // What was read is kept as it is.
+            prop_assert_eq!(&RowCode::encode(&layout, &kept).unwrap(), &row);
             for range in layout.ranges() {
                 let (a, b) = (&values[range.clone()], &kept[range]);
                 let dot: f32 = a.iter().zip(b).map(|(x, y)| x * y).sum();
                 let norm: f32 = a.iter().map(|x| x * x).sum::<f32>().sqrt();
-                prop_assert!((dot / norm - 1.0).abs() < 1e-3, "cosine {}", dot / norm);
+                prop_assert!((dot / norm - 1.0).abs() < 1e-5, "cosine {}", dot / norm);
                 prop_assert!((b.iter().map(|x| x * x).sum::<f32>() - 1.0).abs() < 1e-5);
             }
         }

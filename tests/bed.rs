@@ -49,7 +49,9 @@ impl Bed {
     pub fn with(options: impl FnOnce(GalleryBuilder) -> GalleryBuilder) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let disk = FaultDisk::new();
+        // Without threads, so that faults meet the calls that the tests mean.
         let builder = Gallery::builder(dir.path().join("root")).fault_disk(disk.clone()).model(Average);
+        let builder = builder.background(false);
         let gallery = options(builder).open().unwrap();
         Self { dir, disk, gallery }
     }

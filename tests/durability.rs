@@ -64,10 +64,14 @@ fn assert_same(instance: &Instance, model: &Model) {
 #[test]
 fn random_histories_survive_reopening_sealing_and_merging() {
     let mut checks = 0;
-    for seed in 0..6 {
+    for seed in 0..9 {
         println!("seed {seed}");
         let mut random = Random(seed);
-        let bed = Bed::with(|b| b.tail_rows(5 + 20 * seed as u32));
+        // Some with lists, some with threads that seal and merge beside the changes.
+        let bed = Bed::with(|b| {
+            let b = b.tail_rows(5 + 20 * (seed as u32 % 6)).background(seed % 3 == 2);
+            if seed % 2 == 1 { b.train_rows(20) } else { b }
+        });
         let mut shoes = bed.shoes();
         let (mut model, mut clock) = (Model::new(), 0);
         for round in 0..12 {
@@ -85,13 +89,13 @@ fn random_histories_survive_reopening_sealing_and_merging() {
             checks += 1;
         }
     }
-    assert_eq!(checks, 72);
+    assert_eq!(checks, 108);
 }
 
 /// The state that a kill leaves: the files as they are, without a clean close.
 #[test]
 fn a_copy_of_the_files_at_any_moment_opens() {
-    let bed = Bed::with(|b| b.tail_rows(40));
+    let bed = Bed::with(|b| b.tail_rows(40).train_rows(30));
     let shoes = bed.shoes();
     let (mut random, mut model, mut clock) = (Random(7), Model::new(), 0);
     for round in 0..25 {

@@ -7,6 +7,7 @@ mod codes;
 mod concurrency;
 mod copies;
 mod durability;
+mod index;
 mod layering;
 mod operations;
 mod properties;

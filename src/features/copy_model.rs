@@ -24,7 +24,8 @@ pub(crate) struct CopyTarget {
     pub(crate) flat: bool,
 }
 
-/// One view: a block of codes, one over their norm, and what is subtracted from its cosines.
+/// One view: the upper eight bits of a block's values, one over the norm of the whole values, and what is subtracted
+/// from its cosines.
 #[derive(Debug, Clone)]
 pub(crate) struct TargetView {
     pub(crate) codes: Vec<i8>,
@@ -63,8 +64,7 @@ impl Model {
         let dims = self.layout.ranges().nth(block).map_or(0, |range| range.len());
         let single = Layout::new(&[dims])?;
         for values in &others {
-            let coded = RowCode::encode(&single, values)?;
-            target.views.push(self.target_view(&single, coded.codes)?);
+            target.views.push(self.target_view(&single, RowCode::encode(&single, values)?)?);
         }
         target.quality = quality;
         if self.copy_hashed() && !target.flat {
@@ -80,26 +80,24 @@ impl Model {
         hash: Option<[u8; 32]>,
         block: usize,
     ) -> Result<CopyTarget, EmbedFault> {
-        let range = self.layout.ranges().nth(block).unwrap_or_default();
-        let single = Layout::new(&[range.len()])?;
-        let codes = row.codes.get(range).unwrap_or_default().to_vec();
-        let views = vec![self.target_view(&single, codes)?];
+        let own = row.block(&self.layout, block).ok_or(VectorError::Zero { block })?;
+        let views = vec![self.target_view(&Layout::new(&[own.codes.len()])?, own)?];
         let hash = hash.filter(|_| self.copy_hashed());
         let flat = hash == Some([0; 32]);
         let hashes = hash.into_iter().filter(|_| !flat).collect();
         Ok(CopyTarget { row, views, hashes, quality: None, flat })
     }
 
-    fn target_view(&self, single: &Layout, codes: Vec<i8>) -> Result<TargetView, EmbedFault> {
-        let RowCode { codes, inv_norms } = RowCode::from_codes(single, &codes)?;
-        let values = RowCode::decode(single, &codes, &inv_norms);
+    /// `block` is a row of its own, of the layout `single`.
+    fn target_view(&self, single: &Layout, block: RowCode) -> Result<TargetView, EmbedFault> {
+        let values = block.decode(single);
         let background = catch_unwind(AssertUnwindSafe(|| self.embedder.copy_background(&values)));
         let background = background.map_err(|_| EmbedFault::Panicked)?;
         if !background.is_finite() {
             return Err(VectorError::NotFinite { index: 0 }.into());
         }
-        let inv_norm = inv_norms.first().copied().unwrap_or_default();
-        Ok(TargetView { codes, inv_norm, background })
+        let inv_norm = block.inv_norms.first().copied().unwrap_or_default();
+        Ok(TargetView { codes: block.codes, inv_norm, background })
     }
 }
 

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use super::orient::Orientation;
 use super::*;
 
+mod mutations;
 mod parts;
 
 const ANY: SizeLimits = SizeLimits::any();

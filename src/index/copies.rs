@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::flat::Score;
 use super::rows::inv_norm;
-use crate::kernel::dot_i8;
+use crate::kernel::DotQuery;
 
 /// Hash similarity that counts nothing: unrelated pictures lie about 0, and few above this.
 const HASH_FROM: f32 = 0.25;
@@ -23,10 +23,18 @@ pub(crate) struct CopyCode {
 /// One view of the query.
 #[derive(Debug, Clone)]
 pub(crate) struct CodedView {
-    pub(crate) codes: Vec<i8>,
-    pub(crate) inv_norm: f32,
+    codes: DotQuery,
+    /// Of the dot product of the codes: 256 over the norm of the values.
+    factor: f32,
     /// Subtracted from the cosine.
-    pub(crate) background: f32,
+    background: f32,
+}
+
+impl CodedView {
+    /// `codes` are the upper eight bits of the block's values, `inv_norm` is one over the norm of the whole values.
+    pub(crate) fn new(codes: &[i8], inv_norm: f32, background: f32) -> Self {
+        Self { codes: DotQuery::new(codes), factor: 256.0 * inv_norm, background }
+    }
 }
 
 impl CopyCode {
@@ -37,16 +45,23 @@ impl CopyCode {
 }
 
 impl Score for CopyCode {
-    /// Over the views, the largest cosine less the view's background; before any hash.
+    const FINE: bool = false;
+
+    #[inline]
+    fn bounds(&self, codes: &[i8], inv_norms: &[[u8; 4]]) -> (f32, f32) {
+        let score = self.score(codes, &[], inv_norms);
+        (score, score)
+    }
+
+    /// Over the views, the largest cosine less the view's background; before any hash. The cosine is of the upper
+    /// eight bits of the values: what the rest would add is far below what tells copies from others.
     ///
     /// Integer dot products, then f32 operations in one fixed order: the same bits on every machine.
-    fn score(&self, codes: &[i8], inv_norms: &[[u8; 4]]) -> f32 {
+    fn score(&self, codes: &[i8], _: &[u8], inv_norms: &[[u8; 4]]) -> f32 {
         let row = &codes[self.range.clone()];
         let inv = inv_norm(&inv_norms[self.block]);
-        let one = |view: &CodedView| {
-            let dot = dot_i8(&view.codes, row) as f32;
-            (dot * view.inv_norm * inv).min(1.0) - view.background
-        };
+        let one =
+            |view: &CodedView| (view.codes.dot(row) as f32 * view.factor * inv).min(1.0) - view.background;
         self.views.iter().map(one).fold(f32::NEG_INFINITY, f32::max)
     }
 }
@@ -71,10 +86,15 @@ mod tests {
     fn the_best_view_counts() {
         let view = |codes: [i8; 2], background| {
             let norm = codes.iter().map(|&c| f32::from(c).powi(2)).sum::<f32>().sqrt();
-            CodedView { codes: codes.to_vec(), inv_norm: 1.0 / norm, background }
+            CodedView::new(&codes, 1.0 / (16.0 * norm), background)
         };
         let code = CopyCode::new(1..3, 1, vec![view([3, 4], 0.5), view([4, -3], 0.25)]);
-        let one = |row: [i8; 3], norm: f32| code.score(&row, &[[0; 4], (1.0 / norm).to_le_bytes()]);
+        let one = |row: [i8; 3], norm: f32| {
+            let inv_norms = [[0; 4], (1.0 / (16.0 * norm)).to_le_bytes()];
+            let score = code.score(&row, &[], &inv_norms);
+            assert_eq!(code.bounds(&row, &inv_norms), (score, score));
+            score
+        };
         assert_eq!(one([9, 3, 4], 5.0), 0.5);
         assert_eq!(one([9, 4, -3], 5.0), 0.75);
         assert_eq!(one([9, -3, -4], 5.0), -0.25);

@@ -9,10 +9,17 @@ use super::top::{Place, Ranked, Top};
 /// checksum and the scores.
 const RUN: u32 = 4096;
 
-/// A query that scores rows.
+/// A query that scores rows: between bounds by what a scan reads of every row, exactly by the whole row.
 pub(crate) trait Score {
-    /// The score of a row: its codes, and one over the norm of each block.
-    fn score(&self, codes: &[i8], inv_norms: &[[u8; 4]]) -> f32;
+    /// Whether the score of a row depends on its fine plane. When it does not, `score` gets an empty one, and both
+    /// bounds are the score.
+    const FINE: bool;
+
+    /// What the score of a row is not below and not above, by its codes and one over the norm of each block.
+    fn bounds(&self, codes: &[i8], inv_norms: &[[u8; 4]]) -> (f32, f32);
+
+    /// The score of a row: its codes, its fine plane, and one over the norm of each block.
+    fn score(&self, codes: &[i8], fine: &[u8], inv_norms: &[[u8; 4]]) -> f32;
 }
 
 /// Which rows to score, and which scores count.
@@ -31,9 +38,12 @@ pub(crate) struct Scan<'a> {
 }
 
 /// Scores every row that counts, offers it to `top`, and returns `(rows scored, rows at or above the minimum)`.
-pub(crate) fn scan<R: Rows>(
+///
+/// Both are what the scores of the whole rows give. The fine plane is read only of rows whose bounds do not tell on
+/// which side of the minimum they are, or that they are not among the best.
+pub(crate) fn scan<R: Rows, Q: Score>(
     rows: &R,
-    query: &impl Score,
+    query: &Q,
     scan: &Scan<'_>,
     dims: usize,
     blocks: usize,
@@ -41,8 +51,17 @@ pub(crate) fn scan<R: Rows>(
 ) -> Result<(u64, u64), R::Error> {
     let (mut scored, mut counted) = (0, 0);
     let mut one = |position: u32, codes: &[i8], inv_norms: &[[u8; 4]]| -> Result<(), R::Error> {
-        let score = query.score(codes, inv_norms);
+        let (low, high) = query.bounds(codes, inv_norms);
         scored += 1;
+        if high < scan.min_score {
+            return Ok(());
+        }
+        if low >= scan.min_score && high < top.bar() {
+            counted += 1;
+            return Ok(());
+        }
+        let fine = if Q::FINE { rows.fine(position)? } else { &[] };
+        let score = query.score(codes, fine, inv_norms);
         if score >= scan.min_score {
             counted += 1;
             if score >= top.bar() {
@@ -77,4 +96,140 @@ pub(crate) fn scan<R: Rows>(
         }
     }
     Ok((scored, counted))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::convert::Infallible;
+    use std::ops::Range;
+
+    use super::super::query::QueryCode;
+    use super::super::rows::RowRun;
+    use super::*;
+    use crate::vector::{Layout, RowCode};
+    use proptest::prelude::*;
+
+    /// Rows in memory, which tell how many fine planes were read.
+    struct Held {
+        rows: Vec<RowCode>,
+        codes: Vec<i8>,
+        inv_norms: Vec<[u8; 4]>,
+        read: Cell<usize>,
+    }
+
+    impl Held {
+        fn new(rows: Vec<RowCode>) -> Self {
+            let codes = rows.iter().flat_map(|row| row.codes.clone()).collect();
+            let inv_norms = rows.iter().flat_map(|row| &row.inv_norms).map(|v| v.to_le_bytes()).collect();
+            Self { rows, codes, inv_norms, read: Cell::new(0) }
+        }
+    }
+
+    impl Rows for Held {
+        type Error = Infallible;
+
+        fn run(&self, range: Range<u32>) -> Result<RowRun<'_>, Infallible> {
+            let (codes, blocks) =
+                (self.codes.len() / self.rows.len(), self.inv_norms.len() / self.rows.len());
+            // Runs end anywhere.
+            let range = range.start as usize..range.end.min(range.start + 7) as usize;
+            Ok(RowRun {
+                codes: &self.codes[range.start * codes..range.end * codes],
+                inv_norms: &self.inv_norms[range.start * blocks..range.end * blocks],
+            })
+        }
+
+        fn fine(&self, position: u32) -> Result<&[u8], Infallible> {
+            self.read.set(self.read.get() + 1);
+            Ok(&self.rows[position as usize].fine)
+        }
+
+        fn order(&self, position: u32) -> Result<u64, Infallible> {
+            // Not the order of positions.
+            Ok(u64::from(position ^ 5))
+        }
+    }
+
+    /// What a scan must give: the best rows and the count, by the whole rows' scores.
+    fn brute(held: &Held, query: &QueryCode, which: &Scan<'_>, keep: usize) -> (Vec<Ranked>, (u64, u64)) {
+        let mut all: Vec<Ranked> = (0..)
+            .zip(&held.rows)
+            .filter(|(position, _)| {
+                which.only.is_none_or(|only| only.contains(*position)) && !which.dead.contains(*position)
+            })
+            .map(|(position, row)| {
+                let inv: Vec<[u8; 4]> = row.inv_norms.iter().map(|v| v.to_le_bytes()).collect();
+                let score = query.score(&row.codes, &row.fine, &inv);
+                let place = Place { part: which.part, position };
+                Ranked { score, order: held.order(position).unwrap(), place }
+            })
+            .collect();
+        let scored = all.len() as u64;
+        all.retain(|row| row.score >= which.min_score);
+        let counted = all.len() as u64;
+        all.sort_by(Ranked::cmp_best_first);
+        all.truncate(keep);
+        (all, (scored, counted))
+    }
+
+    /// Values in -1..1 that look random.
+    fn noise(seed: u64) -> impl FnMut() -> f32 {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        move || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+        }
+    }
+
+    /// A row near one of a few centres, so that scores come close to each other and to the minimum.
+    fn row(layout: &Layout, seed: u64) -> Vec<f32> {
+        let mut noise = noise(seed);
+        let spread = [0.0, 0.001, 0.01, 1.0][(seed % 4) as usize];
+        (0..layout.dims()).map(|i| ((i as u64 * 7 + seed % 3) % 11) as f32 - 5.0 + spread * noise()).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn scans_as_brute_force_does(
+            seeds in proptest::collection::vec(0u64..1000, 1..300),
+            shape in 0usize..3,
+            keep in 0usize..40,
+            min in prop_oneof![Just(f32::NEG_INFINITY), 0.5f32..1.0, Just(1.0)],
+            filtered: bool,
+            dead in proptest::collection::vec(0u32..300, 0..9),
+        ) {
+            let layout = Layout::new([&[9, 4][..], &[70, 33], &[64]][shape]).unwrap();
+            let code = |seed| RowCode::encode(&layout, &row(&layout, seed)).unwrap();
+            let held = Held::new(seeds.iter().map(|&seed| code(seed)).collect());
+            let query = QueryCode::new(&layout, &code(seeds[0]), &[0.7, 0.3][..layout.blocks()]);
+            let only: RoaringBitmap = (0..seeds.len() as u32).filter(|p| p % 3 != 1).collect();
+            let dead: RoaringBitmap = dead.into_iter().filter(|&p| (p as usize) < seeds.len()).collect();
+            let rows = seeds.len() as u32;
+            let which =
+                Scan { part: 2, rows, only: filtered.then_some(&only), dead: &dead, min_score: min };
+            let mut top = Top::new(keep);
+            let counts = scan(&held, &query, &which, layout.dims(), layout.blocks(), &mut top).unwrap();
+            prop_assert_eq!((top.into_sorted(), counts), brute(&held, &query, &which, keep));
+        }
+    }
+
+    #[test]
+    fn few_fine_planes_are_read() {
+        let layout = Layout::new(&[160, 96]).unwrap();
+        let code = |seed: u64| {
+            let mut noise = noise(seed);
+            RowCode::encode(&layout, &(0..256).map(|_| noise()).collect::<Vec<_>>()).unwrap()
+        };
+        let held = Held::new((0..20_000).map(code).collect());
+        let query = QueryCode::new(&layout, &code(77), &[1.0, 1.0]);
+        let dead = RoaringBitmap::new();
+        let all = Scan { part: 0, rows: 20_000, only: None, dead: &dead, min_score: f32::NEG_INFINITY };
+        let mut top = Top::new(10);
+        scan(&held, &query, &all, 256, 2, &mut top).unwrap();
+        assert_eq!(top.into_sorted()[0].place.position, 77);
+        assert!(held.read.get() < 1_000, "{} of 20,000 fine planes read", held.read.get());
+    }
 }

@@ -2,12 +2,14 @@
 
 mod copies;
 mod flat;
+mod ivf;
 mod query;
 mod rows;
 mod top;
 
 pub(crate) use copies::{CodedView, CopyCode, HASH_MOST, hash_score};
 pub(crate) use flat::{Scan, Score, scan};
+pub(crate) use ivf::{Centroids, DEPTHS, Encoder, Gaps, ListQuery, Reach, Sample, probe, train};
 pub(crate) use query::QueryCode;
-pub(crate) use rows::{RowRun, Rows, inv_norm};
+pub(crate) use rows::{ListedRows, RowRun, Rows, inv_norm};
 pub(crate) use top::{Place, Ranked, Top};

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-/// Rows that lie one after another: codes `[n, dims]` of one byte, one over the block norms `[n, blocks]` as
-/// little-endian f32.
+/// Rows that lie one after another: codes `[n, dims]` of one byte, the upper eight bits of the values; one over the
+/// block norms of the whole values `[n, blocks]` as little-endian f32.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RowRun<'a> {
     pub(crate) codes: &'a [i8],
@@ -23,6 +23,19 @@ pub(crate) trait Rows {
     /// The rows of `range`, checked: as many from its start as lie together, at least one. The range is not empty.
     fn run(&self, range: Range<u32>) -> Result<RowRun<'_>, Self::Error>;
 
+    /// The fine plane of one row: the lower four bits of its values, two a byte. Not in a run, for a scan reads it of few
+    /// rows.
+    fn fine(&self, position: u32) -> Result<&[u8], Self::Error>;
+
     /// Insertion number of a row: what breaks ties.
     fn order(&self, position: u32) -> Result<u64, Self::Error>;
+}
+
+/// Rows that lie in lists, with codes of one bit a value in groups of 16 rows.
+pub(crate) trait ListedRows: Rows {
+    /// Positions of the rows of a list.
+    fn list(&self, list: u32) -> Result<Range<u32>, Self::Error>;
+
+    /// Codes and factors of groups of rows, checked; see [`crate::kernel::bits`].
+    fn bits(&self, groups: Range<u32>) -> Result<(&[u8], &[u8]), Self::Error>;
 }

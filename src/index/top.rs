@@ -23,6 +23,9 @@ impl Ranked {
     }
 }
 
+/// Rows beyond those that are kept which are gathered before the worst are dropped: few, so that the bar is close.
+const SPARE: usize = 16;
+
 /// Keeps the best `keep` of the rows offered, in memory for twice as many.
 ///
 /// A buffer that is cut in half by selection whenever it is full: linear in the rows offered, whatever `keep`.
@@ -44,12 +47,17 @@ impl Top {
         self.bar
     }
 
+    /// Rows that were offered and not dropped: as many as are kept, or all there were.
+    pub(crate) fn held(&self) -> usize {
+        self.rows.len()
+    }
+
     pub(crate) fn offer(&mut self, row: Ranked) {
         if row.score < self.bar || self.keep == 0 {
             return;
         }
         self.rows.push(row);
-        if self.rows.len() >= self.keep.saturating_mul(2).max(64) {
+        if self.rows.len() >= self.keep.saturating_add(self.keep.max(SPARE)) {
             self.cut();
         }
     }

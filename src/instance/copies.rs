@@ -181,7 +181,8 @@ impl Instance {
     /// The score of an image is the largest, over views of the query (itself, without its border, and nine more when
     /// [`robust`](CopyQuery::robust)), of the cosine of the copy blocks less the mean of the three largest
     /// cosines of the view with a fixed set of other pictures; plus `max(0, s - 1/4)` for the similarity s of the
-    /// hashes, the best of the query's mirrored and turned ones. All images that pass the tags are scored by their
+    /// hashes, the best of the query's mirrored and turned ones. The cosine is of the upper eight of the twelve bits that
+    /// are kept of a value. All images that pass the tags are scored by their
     /// vectors; the best 256 and as many more as hits are asked for also by their hashes.
     ///
     /// # Errors
@@ -236,12 +237,12 @@ impl Reader {
             if query.min_copy.is_some_and(|min| copy < min) {
                 break;
             }
-            let row = self.snapshot.row(ranked.place)?;
+            let (row, fine) = (self.snapshot.row(ranked.place)?, self.snapshot.fine(ranked.place)?);
             hits.push(CopyHit {
                 path: self.snapshot.path(ranked.place)?.to_owned(),
                 copy,
                 raw: ranked.score,
-                sim: sim_curve.sim(sim.score(row.codes, row.inv_norms)),
+                sim: sim_curve.sim(sim.score(row.codes, fine, row.inv_norms)),
                 tags: self.snapshot.tags(ranked.place)?.to_tags(&self.snapshot.schema),
             });
         }
@@ -306,10 +307,6 @@ impl Reader {
 /// The views of a target, ready to score rows by their block number `block`.
 fn code(layout: &Layout, block: usize, target: &CopyTarget) -> CopyCode {
     let range = layout.ranges().nth(block).unwrap_or_default();
-    let coded = |view: &TargetView| CodedView {
-        codes: view.codes.clone(),
-        inv_norm: view.inv_norm,
-        background: view.background,
-    };
+    let coded = |view: &TargetView| CodedView::new(&view.codes, view.inv_norm, view.background);
     CopyCode::new(range, block, target.views.iter().map(coded).collect())
 }

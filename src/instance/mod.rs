@@ -2,18 +2,22 @@
 
 mod batch;
 mod copies;
+mod import;
 mod reply;
 mod request;
 mod search;
+mod stats;
 mod write;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
 pub use batch::{BatchOptions, Progress};
 pub use copies::{Copies, CopyHit, CopyQuery};
+pub use import::Imported;
 pub use reply::{Added, Found, Hit, Page};
 pub use request::{Add, Delete, Effort, Query, Source, Update};
 pub use search::Reader;
+pub use stats::Stats;
 
 use crate::error::{Cause, Error, Operation, Result};
 use crate::features::{EmbedFault, Mode, Model};
@@ -158,7 +162,7 @@ impl Instance {
         Ok(Reader { instance: self.clone(), store, snapshot })
     }
 
-    /// The stored vector of an image: its blocks one after another, each of unit norm, as they were kept in 8
+    /// The stored vector of an image: its blocks one after another, each of unit norm, as they were kept in 12
     /// bits a value.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! What a program asks of an instance: plain requests, built step by step, checked when they are used.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use crate::features::Mode;
 use crate::image::Pixels;
@@ -161,16 +162,19 @@ impl<'a> From<&'a String> for Delete<'a> {
 
 /// How much of an instance a search looks at.
 ///
-/// Every search of this version is exhaustive, whatever its effort; [`Found`](crate::Found) says so.
+/// Small instances (below [`train_rows`](crate::GalleryBuilder::train_rows)), small filters and [`Exact`](Self::Exact) read
+/// every image that passes; other searches read the lists of the index that are nearest to the query, as many as were
+/// measured, on the instance's own images, to hold the wanted share of the best hits.
+/// [`Found`](crate::Found) says which it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Effort {
-    /// Quick, and misses more.
+    /// Quick: some 95 of 100 of the best hits.
     Fast,
-    /// The balance that suits most programs.
+    /// The balance that suits most programs: some 98 of 100.
     #[default]
     Default,
-    /// Slower, and misses less.
+    /// Slower: more than 99 of 100.
     High,
     /// Every image: what brute force over the stored vectors would give.
     Exact,
@@ -216,6 +220,9 @@ pub struct Query<'a> {
     pub min_sim: Option<f32>,
     /// Leaves the image out that a search by path starts from.
     pub exclude_self: bool,
+    /// No further list of the index is begun after so long: bounds the time of a search that meets many. Pages of a
+    /// search that was cut short may overlap.
+    pub budget: Option<Duration>,
 }
 
 impl<'a> Query<'a> {
@@ -327,6 +334,13 @@ impl<'a> Query<'a> {
     #[must_use]
     pub fn exclude_self(mut self) -> Self {
         self.exclude_self = true;
+        self
+    }
+
+    /// Begins no further list of the index after so long.
+    #[must_use]
+    pub fn budget(mut self, budget: Duration) -> Self {
+        self.budget = Some(budget);
         self
     }
 }

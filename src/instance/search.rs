@@ -1,19 +1,28 @@
 //! Search, check, and reading vectors: over one state of the instance.
 
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use roaring::RoaringBitmap;
 
-use super::{Found, Hit, Instance, Page, Query, Source, check_path};
+use super::{Effort, Found, Hit, Instance, Page, Query, Source, check_path};
 use crate::error::{Cause, Error, Operation, Result};
 use crate::features::Mode;
-use crate::index::{Place, QueryCode, Ranked, Scan, Score, Top};
+use crate::index::{Gaps, Place, QueryCode, Ranked, Reach, Scan, Score, Top};
 use crate::limits::MAX_LIMIT;
 use crate::refusal::{Refusal, shown};
 use crate::region::Region;
-use crate::store::{Snapshot, Store, StoreError};
+use crate::store::{Look, Snapshot, Store, StoreError};
 use crate::tags::{Filter, TagSet};
 use crate::vector::RowCode;
+
+/// Filters that so many images pass at most are answered by reading those: exact, and quicker than lists.
+const EXACT_MATCHES: u64 = 50_000;
+
+/// Lengths of the prefixes that a ranking by lists is put together of; one more than pages end at, for the image itself.
+/// The first serves searches for few hits alone.
+const PREFIXES: [usize; 4] = [17, 129, 1025, 8193];
 
 /// One state of an instance. Searches of the same reader agree with each other.
 #[derive(Clone)]
@@ -31,6 +40,13 @@ enum By {
     Row(RowCode),
     /// An image of the instance.
     Image(RowCode, Place),
+}
+
+/// The first rows of a ranking, how many count, and how they were found.
+struct Ranking {
+    rows: Vec<Ranked>,
+    count: u64,
+    found: Found,
 }
 
 /// Images that pass the tags, by part of the snapshot; all of them when there is no filter.
@@ -73,7 +89,7 @@ impl Reader {
             self.snapshot.code(place).map_err(Cause::Row)
         };
         let row = read().map_err(|cause| self.failed(operation, cause))?;
-        Ok(RowCode::decode(&self.snapshot.layout, &row.codes, &row.inv_norms))
+        Ok(row.decode(&self.snapshot.layout))
     }
 
     /// As [`Instance::weighted_vector`].
@@ -192,28 +208,111 @@ impl Reader {
     ) -> Result<Page, Cause> {
         let model = &self.instance.inner.model;
         let mode = query.mode.unwrap_or(if region.is_some() { Mode::Balanced } else { Mode::Default });
-        let code = QueryCode::new(&self.snapshot.layout, row, &model.weights(mode));
         let curve = model.curve(mode);
         let min_score = query.min_sim.map_or(f32::NEG_INFINITY, |min| curve.raw_for(min));
-        // One more than the page needs, for the image itself takes the first place and may leave another.
-        let mut top = Top::new(keep(query, passing.count).saturating_add(1));
-        let (scanned, mut count) = self.scan_all(&code, passing, min_score, &mut top)?;
-        let mut ranking = top.into_sorted();
+        let few = passing.parts.is_some() && passing.count <= EXACT_MATCHES;
+        let exact = query.effort == Effort::Exact || few || !self.snapshot.has_lists();
+        let Ranking { mut rows, mut count, found } = if exact {
+            self.by_all(query, passing, row, mode, min_score)?
+        } else {
+            self.by_lists(query, passing, row, mode, min_score)?
+        };
         if let Some(place) = itself {
             let passes = match &passing.parts {
                 Some(parts) => parts.get(place.part as usize).is_some_and(|p| p.contains(place.position)),
                 None => true,
             };
-            ranking.retain(|ranked| ranked.place != place);
+            let before = rows.len();
+            rows.retain(|ranked| ranked.place != place);
+            // A search of lists may have missed it among those that it counted; without a minimum all are counted.
+            let counted = rows.len() < before || min_score == f32::NEG_INFINITY || exact;
             if passes && query.exclude_self {
-                count -= 1;
+                count -= u64::from(counted);
             } else if passes {
-                ranking.insert(0, Ranked { score: 1.0, order: self.snapshot.order(place)?, place });
+                count += u64::from(!counted);
+                rows.insert(0, Ranked { score: 1.0, order: self.snapshot.order(place)?, place });
             }
         }
-        let found = Found { rows_scanned: scanned, lists_probed: 0, exact: true };
-        let hits = self.page(query, ranking, |score| Some(curve.sim(score)))?;
+        let hits = self.page(query, rows, |score| Some(curve.sim(score)))?;
         Ok(Page { count, hits, found })
+    }
+
+    /// Ranks by reading every image that passes.
+    fn by_all(
+        &self,
+        query: &Query<'_>,
+        passing: &Passing,
+        row: &RowCode,
+        mode: Mode,
+        min_score: f32,
+    ) -> Result<Ranking, StoreError> {
+        let code = QueryCode::new(&self.snapshot.layout, row, self.weights(mode));
+        // One more than the page needs, for the image itself takes the first place and may leave another.
+        let mut top = Top::new(keep(query, passing.count).saturating_add(1));
+        let (scanned, count) = self.scan_all(&code, passing, min_score, &mut top)?;
+        let found = Found { rows_scanned: scanned, lists_probed: 0, exact: true };
+        Ok(Ranking { rows: top.into_sorted(), count, found })
+    }
+
+    /// Ranks by searching lists.
+    ///
+    /// The ranking of a query is one, whatever page of it is asked for: it is put together of prefixes of fixed lengths, each
+    /// the best of a search for so many, less those that stand before. So pages neither overlap nor skip, though
+    /// a search for more rows may find one that a search for fewer had missed. Beyond the last prefix all that pass are
+    /// read.
+    fn by_lists(
+        &self,
+        query: &Query<'_>,
+        passing: &Passing,
+        row: &RowCode,
+        mode: Mode,
+        min_score: f32,
+    ) -> Result<Ranking, StoreError> {
+        let reach = match query.effort {
+            Effort::Fast => Reach::Fast,
+            Effort::High => Reach::High,
+            _ => Reach::Default,
+        };
+        let gaps = self.snapshot.centres.last().and_then(|centres| centres.entry.gaps.as_ref());
+        // The best ten of one image in twelve lie as deep as the best 120 of all.
+        let share = self.snapshot.live() as f64 / passing.count.max(1) as f64;
+        let gap = Gaps::of(gaps, mode as usize, reach, f64::from(query.limit) * share);
+        let until = query.budget.and_then(|budget| Instant::now().checked_add(budget));
+        let look = Look { only: passing.parts.as_deref(), min_score, until };
+        let wanted = keep(query, passing.count).saturating_add(1);
+        let mut found = Found { rows_scanned: 0, lists_probed: 0, exact: false };
+        let mut search = |keep: usize, enough: usize| -> Result<(Vec<Ranked>, u64), StoreError> {
+            let mut top = Top::new(keep);
+            let by = (row, self.weights(mode));
+            let looked = self.snapshot.look(by, gap, enough, &look, &mut top)?;
+            found.rows_scanned += looked.scanned;
+            found.lists_probed += looked.lists;
+            Ok((top.into_sorted(), looked.counted))
+        };
+        if min_score > f32::NEG_INFINITY {
+            // Every row at or above the minimum is looked for, so there is but one ranking.
+            let (rows, count) = search(wanted, 0)?;
+            return Ok(Ranking { rows, count, found });
+        }
+        let (mut rows, mut placed) = (Vec::new(), HashSet::new());
+        let prefixes = if query.limit < PREFIXES[0] as u32 { &PREFIXES[..] } else { &PREFIXES[1..] };
+        for &prefix in prefixes {
+            let (best, _) = search(prefix, prefix)?;
+            let new = best.into_iter().filter(|ranked| !placed.contains(&ranked.place));
+            rows.extend(new.take(prefix - rows.len()).collect::<Vec<_>>());
+            placed = rows.iter().map(|ranked: &Ranked| ranked.place).collect();
+            if rows.len() >= wanted || rows.len() < prefix {
+                return Ok(Ranking { rows, count: passing.count, found });
+            }
+        }
+        let rest = self.by_all(query, passing, row, mode, min_score)?;
+        rows.extend(rest.rows.into_iter().filter(|ranked| !placed.contains(&ranked.place)));
+        found.rows_scanned += rest.found.rows_scanned;
+        Ok(Ranking { rows, count: passing.count, found })
+    }
+
+    fn weights(&self, mode: Mode) -> &[f32] {
+        self.store.weights().get(mode as usize).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Scores every image that passes; gives how many were scored, and how many of them are at or above the minimum.

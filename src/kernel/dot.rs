@@ -1,7 +1,12 @@
-//! Dot products of 8-bit rows: exact integers, so every implementation gives the same result.
+//! Dot products of rows of 8 and 12 bits a value: exact integers, so every implementation gives the same result.
+//!
+//! A query meets many rows, so it is prepared once: [`DotQuery`] for 8 bits, [`WideQuery`] for 12. With AVX-512 both
+//! multiply bytes, 64 at a time; for that one side has to be unsigned, so the row is taken 128 higher, and 128 times the
+//! sum of the query is subtracted at the end.
 //!
 //! Each implementation is a type that exists only where the processor can run it, so that calling it is safe.
 
+use std::ops::Range;
 use std::sync::OnceLock;
 
 /// `sum(a[i] * b[i])` over the shorter of the two.
@@ -9,17 +14,118 @@ use std::sync::OnceLock;
 /// Exact: at most 4096 products of magnitude 2^14 stay below 2^31.
 #[inline]
 pub(crate) fn dot_i8(a: &[i8], b: &[i8]) -> i32 {
-    static BEST: OnceLock<Dot> = OnceLock::new();
     let len = a.len().min(b.len());
-    let (a, b) = (&a[..len], &b[..len]);
-    match BEST.get_or_init(Dot::best) {
-        #[cfg(target_arch = "x86_64")]
-        Dot::Avx512(dot) => dot.run(a, b),
-        #[cfg(target_arch = "x86_64")]
-        Dot::Avx2(dot) => dot.run(a, b),
-        #[cfg(target_arch = "aarch64")]
-        Dot::Neon(dot) => dot.run(a, b),
-        Dot::Portable => portable(a, b),
+    Dot::get().bytes(&a[..len], &b[..len])
+}
+
+/// Values of one query, to be multiplied with many rows.
+#[derive(Debug, Clone)]
+pub(crate) struct DotQuery {
+    dot: Dot,
+    codes: Vec<i8>,
+    /// 128 times the sum of those that are multiplied 64 at a time.
+    raised: i32,
+}
+
+impl DotQuery {
+    pub(crate) fn new(codes: &[i8]) -> Self {
+        Self::on(Dot::get(), codes)
+    }
+
+    fn on(dot: Dot, codes: &[i8]) -> Self {
+        let whole = codes.as_chunks::<64>().0.as_flattened();
+        let raised = 128 * whole.iter().map(|&c| i32::from(c)).sum::<i32>();
+        Self { dot, codes: codes.to_vec(), raised }
+    }
+
+    /// `sum(query[i] * row[i])`, exact as [`dot_i8`] is. The row has as many values as the query.
+    #[inline]
+    pub(crate) fn dot(&self, row: &[i8]) -> i32 {
+        assert_eq!(row.len(), self.codes.len(), "a row of the query's length");
+        match self.dot {
+            #[cfg(target_arch = "x86_64")]
+            Dot::Avx512(dot) => dot.raised(&self.codes, row) - self.raised,
+            dot => dot.bytes(&self.codes, row),
+        }
+    }
+}
+
+/// 64 values of the high and of the low plane of a query, each a cache line.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
+struct Planes([[i8; 64]; 2]);
+
+/// Values of 12 bits, `16 * high + low` each, of one block of a query, to be multiplied with that block of many rows.
+#[derive(Debug, Clone)]
+pub(crate) struct WideQuery {
+    dot: Dot,
+    /// The values, and where they lie in a row.
+    values: Vec<i16>,
+    block: Range<usize>,
+    /// Their two planes, 64 values of each in turn. They begin and end with zeros, at multiples of 64 of the row: rows lie
+    /// at such multiples, and so no load of one goes over the end of a cache line.
+    planes: Vec<Planes>,
+    /// 128 times the sum of the values; wraps, as what it is subtracted from does.
+    raised: i32,
+    /// Of each byte of a row's fine plane that the block has a part in, the values at the even and the odd place:
+    /// zero where the place is another block's.
+    pairs: Vec<[i16; 2]>,
+    /// The sum of the values.
+    sum: i32,
+}
+
+impl WideQuery {
+    /// `start` is where the block begins in a row. A value of the low plane is -8 to 7.
+    pub(crate) fn new(high: &[i8], low: &[i8], start: usize) -> Self {
+        Self::on(Dot::get(), high, low, start)
+    }
+
+    fn on(dot: Dot, high: &[i8], low: &[i8], start: usize) -> Self {
+        let wide = |(&high, &low): (&i8, &i8)| 16 * i16::from(high) + i16::from(low);
+        let values: Vec<i16> = high.iter().zip(low).map(wide).collect();
+        let mut planes = vec![Planes([[0; 64]; 2]); (start % 64 + values.len()).div_ceil(64)];
+        for (place, (&high, &low)) in (start % 64..).zip(high.iter().zip(low)) {
+            let Planes([highs, lows]) = &mut planes[place / 64];
+            (highs[place % 64], lows[place % 64]) = (high, low);
+        }
+        let mut pairs = vec![[0; 2]; (start % 2 + values.len()).div_ceil(2)];
+        for (place, &value) in (start % 2..).zip(&values) {
+            pairs[place / 2][place % 2] = value;
+        }
+        let sum = values.iter().map(|&v| i32::from(v)).sum::<i32>();
+        let block = start..start + values.len();
+        Self { dot, values, block, planes, raised: sum.wrapping_mul(128), pairs, sum }
+    }
+
+    /// `sum(query[i] * codes[i])` over the block of a row whose codes are given.
+    ///
+    /// Exact: 4096 products of magnitude 2^19 (2176 by 128 at most) stay below 2^31.
+    #[inline]
+    pub(crate) fn coarse(&self, codes: &[i8]) -> i32 {
+        let block = &codes[self.block.clone()];
+        match self.dot {
+            #[cfg(target_arch = "x86_64")]
+            Dot::Avx512(dot) => {
+                let row = &codes[self.block.start / 64 * 64..];
+                dot.raised_wide(&self.planes, row).wrapping_sub(self.raised)
+            }
+            #[cfg(target_arch = "x86_64")]
+            Dot::Avx2(dot) => dot.wide(&self.values, block),
+            #[cfg(target_arch = "aarch64")]
+            Dot::Neon(dot) => dot.wide(&self.values, block),
+            Dot::Portable => portable_wide(&self.values, block),
+        }
+    }
+
+    /// `sum(query[i] * row[i])` over the block of a row of 12-bit values, whose codes and fine plane are given.
+    pub(crate) fn exact(&self, codes: &[i8], fine: &[u8]) -> i64 {
+        let both = |(&[even, odd], &byte): (&[i16; 2], &u8)| {
+            i32::from(even) * i32::from(byte & 15) + i32::from(odd) * i32::from(byte >> 4)
+        };
+        // At most 4096 products of magnitude 2^16; the plane holds the rests raised by 8.
+        let fine = &fine[self.block.start / 2..self.block.end.div_ceil(2)];
+        let rests: i32 = self.pairs.iter().zip(fine).map(both).sum();
+        16 * i64::from(self.coarse(codes)) + i64::from(rests) - 8 * i64::from(self.sum)
     }
 }
 
@@ -36,6 +142,27 @@ enum Dot {
 }
 
 impl Dot {
+    /// The fastest that this processor has.
+    #[inline]
+    fn get() -> Self {
+        static BEST: OnceLock<Dot> = OnceLock::new();
+        *BEST.get_or_init(Self::best)
+    }
+
+    /// The sum of products of two slices of one length.
+    #[inline]
+    fn bytes(self, a: &[i8], b: &[i8]) -> i32 {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(dot) => dot.run(a, b),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(dot) => dot.run(a, b),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(dot) => dot.run(a, b),
+            Self::Portable => portable(a, b),
+        }
+    }
+
     fn best() -> Self {
         #[cfg(target_arch = "x86_64")]
         {
@@ -59,10 +186,17 @@ fn portable(a: &[i8], b: &[i8]) -> i32 {
     a.iter().zip(b).map(|(&x, &y)| i32::from(i16::from(x)) * i32::from(i16::from(y))).sum()
 }
 
+/// The same of a query of 16-bit values.
+fn portable_wide(a: &[i16], b: &[i8]) -> i32 {
+    a.iter().zip(b).map(|(&x, &y)| i32::from(x) * i32::from(i16::from(y))).sum()
+}
+
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code, reason = "the vector instructions of the processor")]
 mod x86 {
     use std::arch::x86_64::*;
+
+    use super::Planes;
 
     /// Exists only where AVX-512 F, BW and VNNI are.
     #[derive(Debug, Clone, Copy)]
@@ -82,6 +216,20 @@ mod x86 {
             // portable sum in `every_kernel_agrees`.
             unsafe { avx512(a, b) }
         }
+
+        /// `sum(query[i] * (row[i] + 128))`, without the 128 after the last whole 64 values.
+        #[inline]
+        pub(super) fn raised(self, query: &[i8], row: &[i8]) -> i32 {
+            // SAFETY: as in `run`.
+            unsafe { avx512_raised(query, row) }
+        }
+
+        /// `sum((16 * high[i] + low[i]) * (row[i] + 128))` modulo 2^32; the query has zeros where the row goes on.
+        #[inline]
+        pub(super) fn raised_wide(self, planes: &[Planes], row: &[i8]) -> i32 {
+            // SAFETY: as in `run`.
+            unsafe { avx512_raised_wide(planes, row) }
+        }
     }
 
     /// 32 values a step: widened to 16 bits, multiplied and added in pairs to 32-bit sums, without saturation.
@@ -99,6 +247,61 @@ mod x86 {
         _mm512_reduce_add_epi32(sum) + super::portable(a_rest, b_rest)
     }
 
+    /// 64 values of a row, each 128 higher and so unsigned.
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn raised_64(row: &[i8; 64]) -> __m512i {
+        // SAFETY: 64 bytes, and the load is an unaligned one.
+        let values = unsafe { _mm512_loadu_si512(row.as_ptr().cast()) };
+        _mm512_xor_si512(values, _mm512_set1_epi8(-128))
+    }
+
+    /// The last values of a row, fewer than 64, then what a query's zeros stand against.
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn raised_rest(rest: &[i8]) -> __m512i {
+        let mask = (1u64 << rest.len().min(63)) - 1;
+        // SAFETY: only bytes of `rest` are read, by the mask: a masked load touches no other.
+        let values = unsafe { _mm512_maskz_loadu_epi8(mask, rest.as_ptr()) };
+        _mm512_xor_si512(values, _mm512_set1_epi8(-128))
+    }
+
+    /// 64 values of a padded query.
+    #[target_feature(enable = "avx512f")]
+    fn query_64(values: &[i8; 64]) -> __m512i {
+        // SAFETY: 64 bytes, and the load is an unaligned one.
+        unsafe { _mm512_loadu_si512(values.as_ptr().cast()) }
+    }
+
+    /// 64 products a step: bytes without sign by bytes with one, added in fours to 32-bit sums, without saturation.
+    ///
+    /// The rest is not taken by a masked load: with those, rows that lie apart took twice as long.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    fn avx512_raised(query: &[i8], row: &[i8]) -> i32 {
+        let ((query, query_rest), (row, row_rest)) = (query.as_chunks::<64>(), row.as_chunks::<64>());
+        let mut sum = _mm512_setzero_si512();
+        for (values, row) in query.iter().zip(row) {
+            sum = _mm512_dpbusd_epi32(sum, raised_64(row), query_64(values));
+        }
+        _mm512_reduce_add_epi32(sum) + avx512(query_rest, row_rest)
+    }
+
+    /// Both planes of a query in one pass over the row. Only a row whose dimensions are no multiple of 64 has a rest.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    fn avx512_raised_wide(planes: &[Planes], row: &[i8]) -> i32 {
+        let (row, rest) = row.as_chunks::<64>();
+        let (mut highs, mut lows) = (_mm512_setzero_si512(), _mm512_setzero_si512());
+        for (Planes([high, low]), row) in planes.iter().zip(row) {
+            let row = raised_64(row);
+            highs = _mm512_dpbusd_epi32(highs, row, query_64(high));
+            lows = _mm512_dpbusd_epi32(lows, row, query_64(low));
+        }
+        if let Some(Planes([high, low])) = planes.get(row.len()) {
+            let row = raised_rest(rest);
+            highs = _mm512_dpbusd_epi32(highs, row, query_64(high));
+            lows = _mm512_dpbusd_epi32(lows, row, query_64(low));
+        }
+        _mm512_reduce_add_epi32(_mm512_add_epi32(_mm512_slli_epi32::<4>(highs), lows))
+    }
+
     /// Exists only where AVX2 is.
     #[derive(Debug, Clone, Copy)]
     pub(super) struct Avx2(());
@@ -112,6 +315,13 @@ mod x86 {
         pub(super) fn run(self, a: &[i8], b: &[i8]) -> i32 {
             // SAFETY: `self` exists, so `new` saw AVX2; tested against the portable sum in `every_kernel_agrees`.
             unsafe { avx2(a, b) }
+        }
+
+        /// The same of a query of 12-bit values.
+        #[inline]
+        pub(super) fn wide(self, a: &[i16], b: &[i8]) -> i32 {
+            // SAFETY: as in `run`.
+            unsafe { avx2_wide(a, b) }
         }
     }
 
@@ -127,10 +337,30 @@ mod x86 {
             let products = _mm256_madd_epi16(_mm256_cvtepi8_epi16(x), _mm256_cvtepi8_epi16(y));
             sum = _mm256_add_epi32(sum, products);
         }
+        sum_of_eight(sum) + super::portable(a_rest, b_rest)
+    }
+
+    /// As `avx2`, of values that have 16 bits already.
+    #[target_feature(enable = "avx2")]
+    fn avx2_wide(a: &[i16], b: &[i8]) -> i32 {
+        let (a16, a_rest) = a.as_chunks::<16>();
+        let (b16, b_rest) = b.as_chunks::<16>();
+        let mut sum = _mm256_setzero_si256();
+        for (x, y) in a16.iter().zip(b16) {
+            // SAFETY: `x` is 32 bytes and `y` 16, and the loads are unaligned ones.
+            let (x, y) =
+                unsafe { (_mm256_loadu_si256(x.as_ptr().cast()), _mm_loadu_si128(y.as_ptr().cast())) };
+            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(x, _mm256_cvtepi8_epi16(y)));
+        }
+        sum_of_eight(sum) + super::portable_wide(a_rest, b_rest)
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn sum_of_eight(sum: __m256i) -> i32 {
         let half = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256::<1>(sum));
         let quarter = _mm_add_epi32(half, _mm_shuffle_epi32::<0b01_00_11_10>(half));
         let one = _mm_add_epi32(quarter, _mm_shuffle_epi32::<0b10_11_00_01>(quarter));
-        _mm_cvtsi128_si32(one) + super::portable(a_rest, b_rest)
+        _mm_cvtsi128_si32(one)
     }
 }
 
@@ -153,6 +383,13 @@ mod arm {
             // SAFETY: `self` exists, so `new` saw NEON; tested against the portable sum in `every_kernel_agrees`.
             unsafe { neon(a, b) }
         }
+
+        /// The same of a query of 12-bit values.
+        #[inline]
+        pub(super) fn wide(self, a: &[i16], b: &[i8]) -> i32 {
+            // SAFETY: as in `run`.
+            unsafe { neon_wide(a, b) }
+        }
     }
 
     /// 16 values a step: products of 16 bits, added in pairs to 32-bit sums.
@@ -169,6 +406,25 @@ mod arm {
         }
         vaddvq_s32(sum) + super::portable(a_rest, b_rest)
     }
+
+    /// As `neon`, of values that have 16 bits already: products of 32 bits.
+    #[target_feature(enable = "neon")]
+    fn neon_wide(a: &[i16], b: &[i8]) -> i32 {
+        let (a16, a_rest) = a.as_chunks::<16>();
+        let (b16, b_rest) = b.as_chunks::<16>();
+        let (mut sum, mut other) = (vdupq_n_s32(0), vdupq_n_s32(0));
+        for (x, y) in a16.iter().zip(b16) {
+            // SAFETY: `x` is 16 values of 2 bytes, `y` 16 of one.
+            let (x0, x1, y) =
+                unsafe { (vld1q_s16(x.as_ptr()), vld1q_s16(x.as_ptr().add(8)), vld1q_s8(y.as_ptr())) };
+            let (y0, y1) = (vmovl_s8(vget_low_s8(y)), vmovl_high_s8(y));
+            sum = vmlal_s16(sum, vget_low_s16(x0), vget_low_s16(y0));
+            other = vmlal_high_s16(other, x0, y0);
+            sum = vmlal_s16(sum, vget_low_s16(x1), vget_low_s16(y1));
+            other = vmlal_high_s16(other, x1, y1);
+        }
+        vaddvq_s32(vaddq_s32(sum, other)) + super::portable_wide(a_rest, b_rest)
+    }
 }
 
 #[cfg(test)]
@@ -176,25 +432,70 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What every kernel of this machine gives; at least the portable one.
-    fn all(a: &[i8], b: &[i8]) -> Vec<i32> {
-        let mut results = vec![portable(a, b), dot_i8(a, b)];
+    /// Every kernel of this machine; at least the portable one.
+    fn kernels() -> Vec<Dot> {
+        let mut kernels = vec![Dot::Portable, Dot::get()];
         #[cfg(target_arch = "x86_64")]
         {
-            results.extend(x86::Avx2::new().map(|dot| dot.run(a, b)));
-            results.extend(x86::Avx512::new().map(|dot| dot.run(a, b)));
+            kernels.extend(x86::Avx2::new().map(Dot::Avx2));
+            kernels.extend(x86::Avx512::new().map(Dot::Avx512));
         }
         #[cfg(target_arch = "aarch64")]
-        results.extend(arm::Neon::new().map(|dot| dot.run(a, b)));
-        results
+        kernels.extend(arm::Neon::new().map(Dot::Neon));
+        kernels
+    }
+
+    /// What every kernel gives for two slices, as they are and with the first prepared.
+    fn all(a: &[i8], b: &[i8]) -> Vec<i32> {
+        let both = |dot: Dot| [dot.bytes(a, b), DotQuery::on(dot, a).dot(b)];
+        kernels().into_iter().flat_map(both).collect()
     }
 
     #[test]
     fn extremes_do_not_overflow() {
         assert!(all(&[-127; 4096], &[127; 4096]).iter().all(|&r| r == -127 * 127 * 4096));
         assert!(all(&[-128; 4096], &[-128; 4096]).iter().all(|&r| r == 128 * 128 * 4096));
+        assert!(all(&[-128; 4095], &[127; 4095]).iter().all(|&r| r == -128 * 127 * 4095));
         assert!(all(&[], &[]).iter().all(|&r| r == 0));
         assert_eq!(dot_i8(&[1, 2, 3], &[4, -5, 6, 7]), 4 - 10 + 18);
+    }
+
+    /// A fine plane of rests.
+    fn packed(rests: &[i8]) -> Vec<u8> {
+        let half = |rest: i8| (rest + 8).cast_unsigned();
+        rests.chunks(2).map(|pair| half(pair[0]) | pair.get(1).map_or(0, |&odd| half(odd) << 4)).collect()
+    }
+
+    /// Checks a query of `high` and `low` that lies at `start` of a row whose planes are given, on every kernel.
+    fn check_wide(high: &[i8], low: &[i8], start: usize, codes: &[i8], rests: &[i8]) {
+        let block = start..start + high.len();
+        let wide = |high: &[i8], low: &[i8]| -> Vec<i64> {
+            high.iter().zip(low).map(|(&h, &l)| 16 * i64::from(h) + i64::from(l)).collect()
+        };
+        let query = wide(high, low);
+        let sum = |row: &[i64]| -> i64 { query.iter().zip(row).map(|(a, b)| a * b).sum() };
+        let coarse: Vec<i64> = codes[block.clone()].iter().map(|&c| i64::from(c)).collect();
+        let exact = wide(&codes[block.clone()], &rests[block.clone()]);
+        for dot in kernels() {
+            let prepared = WideQuery::on(dot, high, low, start);
+            assert_eq!(i64::from(prepared.coarse(codes)), sum(&coarse), "{dot:?}");
+            assert_eq!(prepared.exact(codes, &packed(rests)), sum(&exact), "{dot:?}");
+        }
+    }
+
+    #[test]
+    fn wide_extremes_do_not_overflow() {
+        for (len, start) in
+            [(4096, 0), (4095, 1), (63, 0), (64, 64), (64, 3), (65, 2), (96, 160), (1, 127), (0, 4)]
+        {
+            for (high, low) in [(127, 7), (-128, -8), (127, -8), (-128, 7), (0, -8)] {
+                for (code, rest) in [(127, 7), (-128, -8), (127, -8), (-128, 7), (0, -8)] {
+                    let all = start + len + if low < 0 { 7 } else { 0 };
+                    let (codes, rests) = (vec![code; all], vec![rest; all]);
+                    check_wide(&vec![high; len], &vec![low; len], start, &codes, &rests);
+                }
+            }
+        }
     }
 
     proptest! {
@@ -205,6 +506,19 @@ mod tests {
             for result in all(&a, &b) {
                 prop_assert_eq!(result, exact);
             }
+        }
+
+        #[test]
+        fn every_wide_kernel_agrees(
+            values in proptest::collection::vec((any::<i8>(), -8i8..8, any::<i8>(), -8i8..8), 0..400),
+            start in prop_oneof![0usize..5, 0usize..200],
+            after in prop_oneof![0usize..3, 0usize..100],
+        ) {
+            let column = |of: fn(&(i8, i8, i8, i8)) -> i8| values.iter().map(of).collect::<Vec<i8>>();
+            let (high, low, codes, rests) = (column(|v| v.0), column(|v| v.1), column(|v| v.2), column(|v| v.3));
+            let end = values.len().saturating_sub(after).max(start.min(values.len()));
+            let start = start.min(values.len());
+            check_wide(&high[start..end], &low[start..end], start, &codes, &rests);
         }
     }
 }

@@ -1,12 +1,18 @@
 //! Which segments to merge, and the rows that a new segment is made of.
 
+use std::ops::Range;
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
+use super::centres::Centres;
 use super::error::StoreError;
 use super::record::Hash;
-use super::segment::RowSource;
-use super::snapshot::{Snapshot, path_hash};
-use crate::index::Place;
+use super::segment::{Group, RowSource};
+use super::snapshot::{Sealed, Snapshot, path_hash};
+use crate::index::{self, Encoder, ListedRows, Place};
+use crate::kernel::bits::{self, GROUP, GROUP_FACTORS};
+use crate::kernel::table::TableRow;
 use crate::tags::TagSet;
 
 /// Segments of one size class that are merged: a row is rewritten once for each time the instance grows so many
@@ -17,33 +23,126 @@ const SMALLEST: u32 = 1 << 14;
 /// A segment with more than one dead row in so many is rewritten.
 const DEAD_SHARE: u64 = 4;
 
-/// Live rows of parts of a snapshot, by insertion number.
+/// Rows assigned to lists at a time.
+const ASSIGNED: usize = 2048;
+
+/// Live rows of parts of a snapshot, by list and then by insertion number; without centres by insertion number alone.
 pub(crate) struct LiveRows<'a> {
     snapshot: &'a Snapshot,
-    rows: Vec<(u64, Place)>,
+    centres: Option<&'a Centres>,
+    rows: Vec<Row>,
+    /// Where each list begins, and where the last ends.
+    starts: Vec<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Row {
+    list: u32,
+    order: u64,
+    place: Place,
 }
 
 impl<'a> LiveRows<'a> {
-    pub(crate) fn of(snapshot: &'a Snapshot, parts: &[u32]) -> Result<Self, StoreError> {
+    /// The rows of `parts`, in lists around `centres` if there are any: rows that lie in such lists already stay in
+    /// theirs, others are assigned.
+    pub(crate) fn of(
+        snapshot: &'a Snapshot,
+        parts: &[u32],
+        centres: Option<&'a Centres>,
+    ) -> Result<Self, StoreError> {
         let mut rows = Vec::new();
         for &part in parts {
             let (count, dead) = snapshot.part(part);
-            for position in (0..count).filter(|&position| !dead.contains(position)) {
-                let place = Place { part, position };
-                rows.push((snapshot.order(place)?, place));
+            let segment = snapshot.segment(part).filter(|s| s.centres() == centres.map(|c| c.entry.id));
+            let first = rows.len();
+            let mut add = |list: u32, range: Range<u32>| -> Result<(), StoreError> {
+                for position in range.filter(|&position| !dead.contains(position)) {
+                    let place = Place { part, position };
+                    rows.push(Row { list, order: snapshot.order(place)?, place });
+                }
+                Ok(())
+            };
+            match (centres, segment) {
+                (Some(centres), Some(segment)) => {
+                    for list in 0..centres.centroids.lists() as u32 {
+                        add(list, segment.list(list)?)?;
+                    }
+                }
+                _ => add(0, 0..count)?,
+            }
+            if let (Some(centres), None) = (centres, segment) {
+                rows[first..]
+                    .par_chunks_mut(ASSIGNED)
+                    .try_for_each(|rows| assign(snapshot, centres, rows))?;
             }
         }
-        rows.sort_unstable();
-        Ok(Self { snapshot, rows })
+        rows.par_sort_unstable();
+        let lists = centres.map_or(0, |centres| centres.centroids.lists());
+        let mut starts = vec![0; lists + 1];
+        if lists > 0 {
+            rows.iter().for_each(|row| starts[row.list as usize + 1] += 1);
+            (0..lists).for_each(|list| starts[list + 1] += starts[list]);
+        }
+        Ok(Self { snapshot, centres, rows, starts })
     }
 
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
     }
 
-    fn place(&self, row: u32) -> Place {
-        self.rows[row as usize].1
+    /// The centres that the rows are in lists around.
+    pub(crate) fn centres(&self) -> Option<u64> {
+        self.centres.map(|centres| centres.entry.id)
     }
+
+    fn place(&self, row: u32) -> Place {
+        self.rows[row as usize].place
+    }
+
+    /// Writes the code of one row into the codes of a group and gives its factors.
+    fn encode(
+        &self,
+        centres: &Centres,
+        encoder: &mut Encoder<'_>,
+        row: Row,
+        group: &mut [u8],
+        lane: usize,
+    ) -> Result<[u8; 4], StoreError> {
+        let put = |word: usize, bytes: [u8; 4], group: &mut [u8]| {
+            group[(word * GROUP + lane) * 4..][..4].copy_from_slice(&bytes);
+        };
+        let segment = self.snapshot.segment(row.place.part);
+        if let Some(segment) = segment.filter(|segment| segment.centres() == Some(centres.entry.id)) {
+            // Lists around the same centres: the code stays what it is.
+            let (from, at) = (row.place.position / GROUP as u32, row.place.position as usize % GROUP);
+            let (codes, factors) = segment.bits(from..from + 1)?;
+            for (word, rows) in codes.as_chunks::<{ GROUP * 4 }>().0.iter().enumerate() {
+                put(word, rows.as_chunks().0[at], group);
+            }
+            return Ok(factors.as_chunks().0[at]);
+        }
+        let values = self.snapshot.code(row.place)?.decode(&self.snapshot.layout);
+        let (words, factors) = encoder.encode(row.list, &values);
+        for (word, bits) in words.iter().enumerate() {
+            put(word, bits.to_le_bytes(), group);
+        }
+        let ([a0, a1], [e0, e1]) = (bits::half(factors.a), bits::half(factors.e));
+        Ok([a0, a1, e0, e1])
+    }
+}
+
+/// Finds the lists of rows.
+fn assign(snapshot: &Snapshot, centres: &Centres, rows: &mut [Row]) -> Result<(), StoreError> {
+    let mut asked = Vec::with_capacity(rows.len());
+    for row in &*rows {
+        let run = snapshot.row(row.place)?;
+        let inv: Vec<f32> = run.inv_norms.iter().map(index::inv_norm).collect();
+        asked.push(TableRow::new(centres.centroids.blocks(), run.codes, &inv));
+    }
+    let mut lists = Vec::with_capacity(rows.len());
+    centres.centroids.assign(&asked, &mut lists);
+    rows.iter_mut().zip(lists).for_each(|(row, list)| row.list = list);
+    Ok(())
 }
 
 impl RowSource for LiveRows<'_> {
@@ -55,12 +154,16 @@ impl RowSource for LiveRows<'_> {
         Ok(self.snapshot.row(self.place(row))?.codes)
     }
 
+    fn fine(&self, row: u32) -> Result<&[u8], StoreError> {
+        self.snapshot.fine(self.place(row))
+    }
+
     fn inv_norms(&self, row: u32) -> Result<&[[u8; 4]], StoreError> {
         Ok(self.snapshot.row(self.place(row))?.inv_norms)
     }
 
     fn order(&self, row: u32) -> Result<u64, StoreError> {
-        Ok(self.rows[row as usize].0)
+        Ok(self.rows[row as usize].order)
     }
 
     fn hash(&self, row: u32) -> Result<Hash, StoreError> {
@@ -78,11 +181,38 @@ impl RowSource for LiveRows<'_> {
     fn tags(&self, row: u32) -> Result<Arc<TagSet>, StoreError> {
         self.snapshot.tags(self.place(row))
     }
+
+    fn lists(&self) -> Option<(u64, &[u32])> {
+        self.centres.map(|centres| (centres.entry.id, &*self.starts))
+    }
+
+    fn bits(&self, groups: Range<u32>) -> Result<Vec<Group>, StoreError> {
+        let Some(centres) = self.centres else { return Ok(Vec::new()) };
+        let dims = self.snapshot.layout.dims();
+        let group = |encoder: &mut Encoder<'_>, group: u32| {
+            let (mut codes, mut factors) = (vec![0; bits::group_bytes(dims)], [0; GROUP_FACTORS]);
+            let rows = self.rows.get(group as usize * GROUP..).unwrap_or_default().iter().take(GROUP);
+            for (lane, row) in rows.enumerate() {
+                let own = self.encode(centres, encoder, *row, &mut codes, lane)?;
+                factors[lane * 4..][..4].copy_from_slice(&own);
+            }
+            Ok((codes, factors))
+        };
+        let encoder = || Encoder::new(&centres.centroids);
+        groups.into_par_iter().with_min_len(64).map_init(encoder, group).collect()
+    }
 }
 
-/// Parts that should be merged now: [`FAN_IN`] segments of one size class, or one that is mostly dead weight;
-/// none when nothing is due.
+/// Parts that should be merged now: those without lists around the newest centres, if there are centres; else
+/// [`FAN_IN`] segments of one size class, or one that is mostly dead weight; none when nothing is due.
 pub(crate) fn due(snapshot: &Snapshot) -> Vec<u32> {
+    let newest = snapshot.centres.last().map(|centres| centres.entry.id);
+    let outdated = |sealed: &Sealed| newest.is_some() && sealed.segment.centres() != newest;
+    let outdated: Vec<u32> =
+        (0u32..).zip(&snapshot.sealed).filter(|(_, sealed)| outdated(sealed)).map(|(part, _)| part).collect();
+    if !outdated.is_empty() {
+        return outdated;
+    }
     let sizes = (0u32..).zip(snapshot.sealed.iter().map(|s| (u64::from(s.segment.rows()), s.dead.len())));
     let class = |live: u64| (live / u64::from(SMALLEST)).max(1).ilog(FAN_IN as u64);
     let mut classes: Vec<Vec<u32>> = Vec::new();

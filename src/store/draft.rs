@@ -47,10 +47,12 @@ impl Op {
     pub(crate) fn bytes(&self) -> usize {
         let tags = |tags: &TagSet| tags.terms().iter().map(|t| t.as_bytes().len() + 2).sum::<usize>();
         64 + match self {
-            Self::Put { path, tags: t, code, .. } => path.len() + code.codes.len() + tags(t),
+            Self::Put { path, tags: t, code, .. } => {
+                path.len() + code.codes.len() + code.fine.len() + tags(t)
+            }
             // A row of the largest vector; when merged, with the most tags that the image may have had.
             Self::Retag { path, tags: t, merge } => {
-                path.len() + MAX_DIMS + tags(t) + if *merge { MAX_TAGS_BYTES } else { 0 }
+                path.len() + MAX_DIMS + MAX_DIMS / 2 + tags(t) + if *merge { MAX_TAGS_BYTES } else { 0 }
             }
             Self::Delete { path } => path.len(),
         }
@@ -84,14 +86,25 @@ pub(crate) enum OpError {
     Log(Arc<StoreError>),
 }
 
+/// Rows that were added to a snapshot.
+pub(crate) struct Run {
+    /// Each with the hash of its path.
+    pub(crate) rows: Vec<(u64, TailRow)>,
+    /// Those of them that later ones replaced.
+    pub(crate) dead: RoaringBitmap,
+    /// Rows of the snapshot that were replaced.
+    pub(crate) killed: Vec<Place>,
+    pub(crate) next_order: u64,
+}
+
 /// A snapshot with changes on top.
 pub(crate) struct Draft<'a> {
     base: &'a Snapshot,
     rows: Vec<(u64, TailRow)>,
     /// Where each path that was touched is now.
     touched: HashMap<Arc<str>, Option<Place>>,
-    sealed_dead: Vec<Arc<RoaringBitmap>>,
-    tail_dead: Arc<RoaringBitmap>,
+    /// Of each part.
+    dead: Vec<Arc<RoaringBitmap>>,
     live: u64,
     next_order: u64,
     capacity: u64,
@@ -103,8 +116,7 @@ impl<'a> Draft<'a> {
             base,
             rows: Vec::new(),
             touched: HashMap::new(),
-            sealed_dead: base.sealed.iter().map(|s| s.dead.clone()).collect(),
-            tail_dead: base.tail_dead.clone(),
+            dead: base.parts().map(|part| base.dead(part).clone()).collect(),
             live: base.live(),
             next_order,
             capacity,
@@ -214,20 +226,33 @@ impl<'a> Draft<'a> {
     }
 
     fn kill(&mut self, place: Place) {
-        let dead = self.sealed_dead.get_mut(place.part as usize).unwrap_or(&mut self.tail_dead);
-        if Arc::make_mut(dead).insert(place.position) {
+        if let Some(dead) = self.dead.get_mut(place.part as usize)
+            && Arc::make_mut(dead).insert(place.position)
+        {
             self.live -= 1;
         }
+    }
+
+    /// The changes as rows of their own, apart from the snapshot, which has no tail.
+    pub(crate) fn into_run(self) -> Run {
+        let tail = self.base.tail_part();
+        let mut killed = Vec::new();
+        for part in self.base.parts().filter(|&part| part != tail) {
+            let newly = &*self.dead[part as usize] - &**self.base.dead(part);
+            killed.extend(newly.into_iter().map(|position| Place { part, position }));
+        }
+        let dead = self.dead.last().map(|dead| (**dead).clone()).unwrap_or_default();
+        Run { rows: self.rows, dead, killed, next_order: self.next_order }
     }
 
     /// The snapshot with the changes, and the insertion number after them.
     pub(crate) fn finish(self) -> (Snapshot, u64) {
         let mut snapshot = self.base.clone();
-        for (sealed, dead) in snapshot.sealed.iter_mut().zip(self.sealed_dead) {
-            sealed.dead = dead;
-        }
+        let sealed = snapshot.sealed.iter_mut().map(|sealed| &mut sealed.dead);
+        let frozen = snapshot.frozen.iter_mut().map(|frozen| &mut frozen.dead);
+        let all = sealed.chain(frozen).chain([&mut snapshot.tail_dead]);
+        all.zip(self.dead).for_each(|(old, new)| *old = new);
         snapshot.tail.push(self.rows);
-        snapshot.tail_dead = self.tail_dead;
         (snapshot, self.next_order)
     }
 }

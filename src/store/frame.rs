@@ -19,6 +19,7 @@ const HEADER: usize = 40;
 pub(crate) enum Kind {
     Manifest,
     Dead,
+    Centres,
 }
 
 impl Kind {
@@ -26,6 +27,7 @@ impl Kind {
         match self {
             Self::Manifest => b"LOOKMANI",
             Self::Dead => b"LOOKDEAD",
+            Self::Centres => b"LOOKCENT",
         }
     }
 }

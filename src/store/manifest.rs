@@ -10,6 +10,7 @@ use super::disk::Disk;
 use super::error::StoreError;
 use super::frame::{self, Kind, Uuid};
 use super::segment::SegmentFile;
+use crate::index::Gaps;
 use crate::tags::Schema;
 use crate::vector::Layout;
 
@@ -37,6 +38,8 @@ pub(crate) struct SegmentEntry {
     pub(crate) crc: u32,
     /// Generation of the file that lists its dead rows, if it has any.
     pub(crate) dead: Option<u64>,
+    /// The centres that its lists are around; none when its rows lie in the order of insertion.
+    pub(crate) centres: Option<u64>,
 }
 
 impl SegmentEntry {
@@ -45,7 +48,29 @@ impl SegmentEntry {
     }
 }
 
-/// What the log was when the instance was last closed.
+/// A log of the state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LogEntry {
+    pub(crate) id: u64,
+    /// Sequence of its first frame.
+    pub(crate) first_sequence: u64,
+    /// What it was when the next log was begun; none for the last log, which grows.
+    pub(crate) ended: Option<CleanMark>,
+}
+
+/// A file of centres that segments of the state have lists around, or that new ones will.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct CentresEntry {
+    pub(crate) id: u64,
+    /// Checksum of the file.
+    pub(crate) crc: u32,
+    /// Images of the instance when they were trained.
+    pub(crate) trained_at: u64,
+    /// How far below the best list others are searched; none until it was measured.
+    pub(crate) gaps: Option<Gaps>,
+}
+
+/// What a log was when the instance was last closed, or when the next log was begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CleanMark {
     pub(crate) len: u64,
@@ -53,16 +78,17 @@ pub(crate) struct CleanMark {
 }
 
 /// The state of an instance, its log aside.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Manifest {
     pub(crate) generation: u64,
     pub(crate) about: About,
     pub(crate) schema: Schema,
     pub(crate) layout: Layout,
     pub(crate) segments: Vec<SegmentEntry>,
-    /// The one log that is replayed over the segments, and the sequence of its first frame.
-    pub(crate) log: u64,
-    pub(crate) first_sequence: u64,
+    /// Logs that are replayed over the segments, one after another: the last grows, the others wait to be sealed.
+    pub(crate) logs: Vec<LogEntry>,
+    /// Centres, oldest first; new segments get lists around the last.
+    pub(crate) centres: Vec<CentresEntry>,
     /// Number of the next segment.
     pub(crate) next_segment: u64,
     /// Insertion number of the next image that is new, the log aside.
@@ -109,9 +135,19 @@ impl Manifest {
         let bytes = disk.read(&dir.join(&file)).map_err(StoreError::io("read", &file))?;
         let (uuid, payload) = frame::open(Kind::Manifest, &file, &bytes)?;
         let manifest: Self = codec::decode(payload)
-            .filter(|m: &Self| m.generation == generation && m.layout.is_sound() && m.schema.is_sound())
+            .filter(|m: &Self| m.generation == generation && m.is_sound())
             .ok_or(StoreError::Corrupt { file, offset: 0, what: "not a manifest" })?;
         Ok((uuid, manifest))
+    }
+
+    fn is_sound(&self) -> bool {
+        let growing = self.logs.iter().rposition(|log| log.ended.is_none());
+        let known = |id: u64| self.centres.iter().any(|centres| centres.id == id);
+        self.layout.is_sound()
+            && self.schema.is_sound()
+            && growing.is_some_and(|last| last + 1 == self.logs.len())
+            && self.logs.iter().filter(|log| log.ended.is_none()).count() == 1
+            && self.segments.iter().all(|segment| segment.centres.is_none_or(known))
     }
 
     /// Writes this manifest as the newest. When it returns, this is the state, whatever happens.

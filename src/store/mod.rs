@@ -1,6 +1,7 @@
 //! Durable state: a log, sealed segments, a manifest. Knows rows and records, not pictures.
 
 mod bytes;
+mod centres;
 mod codec;
 mod compact;
 mod dead;
@@ -10,7 +11,9 @@ mod error;
 #[cfg(feature = "testing")]
 mod fault;
 mod frame;
+mod import;
 mod log;
+mod lookup;
 mod manifest;
 mod map;
 mod record;
@@ -18,11 +21,15 @@ mod recover;
 mod segment;
 mod snapshot;
 mod tail;
+mod upkeep;
 mod writer;
 
+use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::thread::JoinHandle;
 
 pub use draft::OnExisting;
 pub(crate) use draft::{Op, OpError, Outcome};
@@ -30,14 +37,16 @@ pub(crate) use error::StoreError;
 #[cfg(feature = "testing")]
 pub use fault::{DiskCall, FaultDisk};
 pub use log::Durability;
+pub(crate) use lookup::Look;
 pub(crate) use manifest::{About, Manifest};
 pub(crate) use record::Hash;
 pub(crate) use recover::{CreateError, OpenError, Opening, create};
 pub(crate) use snapshot::Snapshot;
 pub(crate) use writer::Options;
 
-use self::disk::DiskLock;
+use self::disk::{Disk, DiskLock};
 use self::recover::Opened;
+use self::upkeep::Upkeep;
 use self::writer::{Results, Writer};
 use crate::tags::Schema;
 
@@ -46,17 +55,36 @@ pub(crate) const WRITER: &str = "WRITER";
 /// Held by readers of other processes; exclusively, for a moment, while files are removed.
 pub(crate) const READERS: &str = "READERS";
 
-/// An open store: any number of readers of snapshots, one writer.
+/// An open store: any number of readers of snapshots, one writer, and the threads that build segments beside it.
 pub(crate) struct Store {
+    core: Arc<Core>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What the threads of a store share with its callers.
+///
+/// Locks are taken in this order: `sealing` or `merging`, the writer, `upkeep`.
+pub(crate) struct Core {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
     snapshot: RwLock<Arc<Snapshot>>,
     /// None when the store was opened to be read only.
     writer: Option<Mutex<Writer>>,
     queue: Mutex<Queue>,
     /// Told when results are there, or the writer is free.
     turn: Condvar,
+    /// Held by whoever seals, and by whoever merges.
+    sealing: Mutex<()>,
+    merging: Mutex<()>,
+    upkeep: Mutex<Upkeep>,
+    /// Told when something is to be built, or was.
+    wake: Condvar,
+    /// The store is being closed: what is being built is not wanted any more.
+    closing: AtomicBool,
     abnormal: AtomicBool,
     capacity: u64,
     torn_bytes: u64,
+    weights: Arc<[Vec<f32>]>,
     _lock: Option<Box<dyn DiskLock>>,
 }
 
@@ -82,17 +110,56 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 impl Store {
     pub(crate) fn open(opening: Opening, options: Options) -> Result<Self, OpenError> {
         let capacity = opening.manifest().about.capacity;
+        let (disk, dir) = (opening.disk(), opening.dir().to_owned());
+        let (background, weights) = (options.background, options.weights.clone());
         let (opened, found) = opening.finish(options)?;
         let (snapshot, writer, lock) = match opened {
             Opened::Writer(writer) => (writer.snapshot.clone(), Some(Mutex::new(*writer)), None),
             Opened::Reader { snapshot, lock } => (snapshot, None, Some(lock)),
         };
-        let snapshot = RwLock::new(snapshot);
-        let (queue, turn, abnormal) = (Mutex::default(), Condvar::new(), AtomicBool::new(false));
-        let torn_bytes = found.torn_bytes;
-        Ok(Self { snapshot, writer, queue, turn, abnormal, capacity, torn_bytes, _lock: lock })
+        let core = Arc::new(Core {
+            disk,
+            dir,
+            snapshot: RwLock::new(snapshot),
+            writer,
+            queue: Mutex::default(),
+            turn: Condvar::new(),
+            sealing: Mutex::default(),
+            merging: Mutex::default(),
+            upkeep: Mutex::default(),
+            wake: Condvar::new(),
+            closing: AtomicBool::new(false),
+            abnormal: AtomicBool::new(false),
+            capacity,
+            torn_bytes: found.torn_bytes,
+            weights,
+            _lock: lock,
+        });
+        let mut store = Self { core, threads: Vec::new() };
+        if background && store.core.writer.is_some() {
+            store.spawn("lookalike-seal", Core::seal_loop).map_err(OpenError::Files)?;
+            store.spawn("lookalike-merge", Core::merge_loop).map_err(OpenError::Files)?;
+        }
+        Ok(store)
     }
 
+    fn spawn(&mut self, name: &str, run: fn(&Core)) -> Result<(), StoreError> {
+        let core = self.core.clone();
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || run(&core));
+        self.threads.push(thread.map_err(StoreError::io("start the threads of", "the instance"))?);
+        Ok(())
+    }
+}
+
+impl Deref for Store {
+    type Target = Core;
+
+    fn deref(&self) -> &Core {
+        &self.core
+    }
+}
+
+impl Core {
     /// The newest state. Whatever returned `Ok` before is in it.
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone()
@@ -129,11 +196,21 @@ impl Store {
         self.abnormal.load(Ordering::Relaxed)
     }
 
-    fn writer(&self) -> Result<&Mutex<Writer>, StoreError> {
+    /// The writer, for a caller: not when files are damaged.
+    fn writer_for_changes(&self) -> Result<&Mutex<Writer>, StoreError> {
         if self.is_abnormal() {
             return Err(StoreError::Abnormal);
         }
         self.writer.as_ref().ok_or(StoreError::ReadOnly)
+    }
+
+    fn writable(&self) -> Result<MutexGuard<'_, Writer>, StoreError> {
+        self.writer_for_changes().map(lock)
+    }
+
+    /// The weights of the blocks in each mode, each with a sum of 1.
+    pub(crate) fn weights(&self) -> &[Vec<f32>] {
+        &self.weights
     }
 
     /// Makes changes durable and visible; one result a change, in order.
@@ -141,7 +218,7 @@ impl Store {
     /// Callers that come while the writer is busy are committed together by the next one that gets it: one sync
     /// for all.
     pub(crate) fn commit(&self, ops: Vec<Op>) -> Results {
-        let writer = match self.writer() {
+        let writer = match self.writer_for_changes() {
             Ok(writer) => writer,
             Err(error) => {
                 let error = Arc::new(error);
@@ -159,7 +236,7 @@ impl Store {
             queue.busy = true;
             let group = std::mem::take(&mut queue.waiting);
             drop(queue);
-            self.commit_waiting(&mut lock(writer), group);
+            self.commit_waiting(writer, group);
             lock(&self.queue).busy = false;
             self.turn.notify_all();
         } else {
@@ -172,42 +249,44 @@ impl Store {
         })
     }
 
-    fn commit_waiting(&self, writer: &mut Writer, group: Vec<Waiting>) {
+    fn commit_waiting(&self, writer: &Mutex<Writer>, group: Vec<Waiting>) {
         let (mut ops, mut receivers) = (Vec::new(), Vec::new());
         for waiting in group {
             receivers.push((waiting.ops.len(), waiting.results));
             ops.extend(waiting.ops);
         }
-        let committed = catch_unwind(AssertUnwindSafe(|| writer.commit(ops)));
-        let mut all = match committed {
-            Ok(results) => results.into_iter(),
-            Err(_) => {
-                let error = StoreError::Stopped("a commit panicked".to_owned());
-                writer.stop(&error);
-                let error = Arc::new(error);
-                for (count, results) in receivers {
-                    *lock(&results) = Some((0..count).map(|_| Err(OpError::Log(error.clone()))).collect());
+        let mut all: Results = Vec::with_capacity(ops.len());
+        for ops in writer::groups(ops) {
+            let no_room = self.make_room();
+            let mut writer = lock(writer);
+            let count = ops.len();
+            match catch_unwind(AssertUnwindSafe(|| writer.commit(ops, no_room))) {
+                Ok(results) => all.extend(results),
+                Err(_) => {
+                    let error = StoreError::Stopped("a commit panicked".to_owned());
+                    writer.stop(&error);
+                    let error = Arc::new(error);
+                    all.extend((0..count).map(|_| Err(OpError::Log(error.clone()))));
                 }
-                return;
             }
-        };
-        self.publish(writer);
+            self.publish(&writer);
+        }
+        let mut all = all.into_iter();
         for (count, results) in receivers {
             *lock(&results) = Some(all.by_ref().take(count).collect());
         }
         // Those who wait go on while segments are merged.
         self.turn.notify_all();
-        // A merge that fails leaves the state as it was and is tried again after a later commit.
-        if writer.stopped.is_none() {
-            while let Ok(Ok(true)) = catch_unwind(AssertUnwindSafe(|| writer.merge_due())) {
-                self.publish(writer);
-            }
+        let background = {
+            let writer = lock(writer);
+            writer.options.background || writer.stopped.is_some()
+        };
+        if !background {
+            // A merge that fails leaves the state as it was and is tried again after a later commit.
+            while let Ok(true) = self.guarded(|| self.merge_next()) {}
+        } else if !compact::due(&self.snapshot()).is_empty() {
+            self.ask_merge();
         }
-    }
-
-    /// Seals the tail and merges everything into one segment without dead rows.
-    pub(crate) fn optimize(&self) -> Result<(), StoreError> {
-        self.change(Writer::merge_all)
     }
 
     /// Replaces the tag keys by what `next` makes of them.
@@ -215,22 +294,11 @@ impl Store {
         &self,
         next: impl FnOnce(&Schema) -> Result<Schema, E>,
     ) -> Result<(), E> {
-        let mut writer = lock(self.writer()?);
+        let mut writer = lock(self.writer_for_changes()?);
         let schema = next(&writer.snapshot.schema)?;
         writer.set_schema(schema)?;
         self.publish(&writer);
         Ok(())
-    }
-
-    fn change(&self, f: impl FnOnce(&mut Writer) -> Result<(), StoreError>) -> Result<(), StoreError> {
-        let mut writer = lock(self.writer()?);
-        let result = catch_unwind(AssertUnwindSafe(|| f(&mut writer))).unwrap_or_else(|_| {
-            let error = StoreError::Stopped("a merge panicked".to_owned());
-            writer.stop(&error);
-            Err(error)
-        });
-        self.publish(&writer);
-        result
     }
 
     /// Reads and checks every byte of every sealed file.
@@ -241,7 +309,12 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        if let Some(writer) = &self.writer {
+        self.core.stop_threads();
+        for thread in self.threads.drain(..) {
+            // A panic in it was caught; whatever it was building is no part of the state.
+            let _ = thread.join();
+        }
+        if let Some(writer) = &self.core.writer {
             // Nothing is lost without the mark: the log has everything. It only lets the next opening see more.
             let _ = catch_unwind(AssertUnwindSafe(|| lock(writer).close()));
         }

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::centres::{self, Centres};
 use super::dead;
 use super::disk::{Disk, DiskLock};
 use super::error::StoreError;
 use super::frame::Uuid;
 use super::log::{self, LogWriter};
-use super::manifest::{About, Manifest, number};
+use super::manifest::{About, LogEntry, Manifest, number};
 use super::segment::{self, Segment};
 use super::snapshot::{Sealed, Snapshot};
 use super::writer::{self, Options, Writer};
@@ -69,10 +70,18 @@ impl Opening {
         &self.manifest
     }
 
-    /// Maps the segments and replays the log.
+    pub(crate) fn disk(&self) -> Arc<dyn Disk> {
+        self.disk.clone()
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Maps the segments and replays the logs.
     pub(crate) fn finish(mut self, options: Options) -> Result<(Opened, Found), OpenError> {
         loop {
-            match self.state() {
+            match self.state(&options) {
                 Ok((snapshot, next_order, log)) => {
                     let found = Found { torn_bytes: log.torn };
                     if self.writable {
@@ -94,12 +103,20 @@ impl Opening {
         }
     }
 
-    fn state(&self) -> Result<(Snapshot, u64, log::ReadLog), StoreError> {
+    fn state(&self, options: &Options) -> Result<(Snapshot, u64, log::ReadLog), StoreError> {
         let (disk, dir, uuid, manifest) = (&*self.disk, self.dir.as_path(), &self.uuid, &self.manifest);
         let layout = Arc::new(manifest.layout.clone());
+        let assigned_by = options.weights.first().map(Vec::as_slice).unwrap_or_default();
+        let known = manifest.centres.iter().map(|e| centres::read(disk, dir, uuid, e, &layout, assigned_by));
+        let known: Vec<Centres> = known.collect::<Result<_, _>>()?;
         let mut sealed = Vec::with_capacity(manifest.segments.len());
         for entry in &manifest.segments {
-            let segment = Segment::open(disk, dir, uuid, entry.id, &layout, entry.file())?;
+            let segment = Segment::open(disk, dir, uuid, entry.id, &layout, entry.file(), entry.centres)?;
+            let own = known.iter().find(|known| Some(known.entry.id) == entry.centres);
+            if own.is_some_and(|own| own.centroids.lists() != segment.lists()) {
+                let what = "not as many lists as there are centres";
+                return Err(StoreError::Corrupt { file: segment::name(entry.id), offset: 0, what });
+            }
             let dead = match entry.dead {
                 Some(generation) => dead::read(disk, dir, uuid, (entry.id, generation), entry.rows)?,
                 None => Default::default(),
@@ -110,22 +127,42 @@ impl Opening {
             uuid: *uuid,
             layout,
             schema: Arc::new(manifest.schema.clone()),
+            centres: known,
             sealed,
+            frozen: Vec::new(),
             tail: Default::default(),
             tail_dead: Default::default(),
         };
-        let name = log::name(manifest.log);
-        let bytes = disk.read(&dir.join(&name)).map_err(StoreError::io("read", &name))?;
-        let log = log::read(&bytes, uuid, manifest.log, Some(manifest.first_sequence))?;
-        if let Some(clean) = manifest.clean {
-            let as_closed = bytes.len() as u64 == clean.len && crc32fast::hash(&bytes) == clean.crc;
-            if !as_closed || log.torn > 0 {
-                let what = "the log is not what it was when the instance was closed";
+        let (mut snapshot, mut next_order, mut first) = (base, manifest.next_order, None);
+        for entry in &manifest.logs {
+            let log = self.read_log(entry, first.unwrap_or(entry.first_sequence))?;
+            let (replayed, order) = writer::replay(&snapshot, next_order, &log.0, &log.1)?;
+            (snapshot, next_order, first) = (replayed, order, Some(log.1.next));
+            match entry.ended {
+                Some(_) => snapshot.freeze(entry.id),
+                None => return Ok((snapshot, next_order, log.1)),
+            }
+        }
+        // A sound manifest ends with a log that grows.
+        Err(StoreError::Missing { file: "log".to_owned() })
+    }
+
+    /// Reads a log of the manifest and checks it against what the manifest knows of it.
+    fn read_log(&self, entry: &LogEntry, first: u64) -> Result<(Vec<u8>, log::ReadLog), StoreError> {
+        let name = log::name(entry.id);
+        let bytes = self.disk.read(&self.dir.join(&name)).map_err(StoreError::io("read", &name))?;
+        let log = log::read(&bytes, &self.uuid, entry.id, Some(first))?;
+        let (mark, what) = match entry.ended {
+            Some(mark) => (Some(mark), "the log is not what it was when it ended"),
+            None => (self.manifest.clean, "the log is not what it was when the instance was closed"),
+        };
+        if let Some(mark) = mark {
+            let same = bytes.len() as u64 == mark.len && crc32fast::hash(&bytes) == mark.crc;
+            if !same || log.torn > 0 {
                 return Err(StoreError::Corrupt { file: name, offset: log.len, what });
             }
         }
-        let (snapshot, next_order) = writer::replay(&base, manifest.next_order, &bytes, &log)?;
-        Ok((snapshot, next_order, log))
+        Ok((bytes, log))
     }
 
     fn writer(
@@ -142,6 +179,7 @@ impl Opening {
             dir: self.dir,
             uuid: self.uuid,
             options,
+            next_segment: self.manifest.next_segment,
             manifest: self.manifest,
             log,
             next_order,
@@ -158,7 +196,9 @@ impl Opening {
     fn garbage(&self) -> Result<Vec<String>, StoreError> {
         let manifest = &self.manifest;
         let names = self.disk.list(&self.dir).map_err(StoreError::io("list", "the instance's directory"))?;
-        let mut keep: Vec<String> = vec![super::manifest::name(manifest.generation), log::name(manifest.log)];
+        let mut keep: Vec<String> = vec![super::manifest::name(manifest.generation)];
+        keep.extend(manifest.logs.iter().map(|log| log::name(log.id)));
+        keep.extend(manifest.centres.iter().map(|centres| centres::name(centres.id)));
         for entry in &manifest.segments {
             keep.push(segment::name(entry.id));
             keep.extend(entry.dead.map(|generation| dead::name(entry.id, generation)));
@@ -166,7 +206,7 @@ impl Opening {
         let ours = |name: &String| {
             name.starts_with("tmp-")
                 || name.starts_with("dead-")
-                || ["manifest", "log", "seg"].iter().any(|prefix| number(name, prefix).is_some())
+                || ["manifest", "log", "seg", "cent"].iter().any(|prefix| number(name, prefix).is_some())
         };
         Ok(names.into_iter().filter(|name| ours(name) && !keep.contains(name)).collect())
     }
@@ -190,8 +230,8 @@ pub(crate) fn create(
         schema,
         layout,
         segments: Vec::new(),
-        log: 1,
-        first_sequence: 1,
+        logs: vec![LogEntry { id: 1, first_sequence: 1, ended: None }],
+        centres: Vec::new(),
         next_segment: 1,
         next_order: 1,
         clean: Some(super::manifest::CleanMark { len: log.len(), crc: log.crc() }),

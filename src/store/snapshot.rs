@@ -6,6 +6,7 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 use siphasher::sip::SipHasher13;
 
+use super::centres::Centres;
 use super::error::StoreError;
 use super::frame::Uuid;
 use super::record::Hash;
@@ -22,15 +23,33 @@ pub(crate) struct Sealed {
     pub(crate) dead: Arc<RoaringBitmap>,
 }
 
-/// Immutable: parts `0..sealed.len()` are segments, the last part is the tail.
+/// A tail that is full and takes no more rows: it waits to be sealed.
+#[derive(Debug, Clone)]
+pub(crate) struct Frozen {
+    pub(crate) tail: Tail,
+    pub(crate) dead: Arc<RoaringBitmap>,
+    /// The log that its rows are in.
+    pub(crate) log: u64,
+}
+
+/// Immutable. Its parts are, in this order: segments, frozen tails, the tail.
 #[derive(Debug, Clone)]
 pub(crate) struct Snapshot {
     pub(crate) uuid: Uuid,
     pub(crate) layout: Arc<Layout>,
     pub(crate) schema: Arc<Schema>,
+    /// Centres of lists, oldest first.
+    pub(crate) centres: Vec<Centres>,
     pub(crate) sealed: Vec<Sealed>,
+    pub(crate) frozen: Vec<Frozen>,
     pub(crate) tail: Tail,
     pub(crate) tail_dead: Arc<RoaringBitmap>,
+}
+
+/// One part of a snapshot.
+enum Part<'a> {
+    Segment(&'a Segment),
+    Tail(&'a Tail),
 }
 
 /// The hash of a path: keyed by the instance, so that nobody can choose paths that collide.
@@ -43,7 +62,7 @@ pub(crate) fn path_hash(uuid: &Uuid, path: &str) -> u64 {
 impl Snapshot {
     /// Number of the part that is the tail.
     pub(crate) fn tail_part(&self) -> u32 {
-        self.sealed.len() as u32
+        (self.sealed.len() + self.frozen.len()) as u32
     }
 
     /// Every part.
@@ -51,12 +70,35 @@ impl Snapshot {
         0..=self.tail_part()
     }
 
+    fn at(&self, part: u32) -> Part<'_> {
+        let part = part as usize;
+        match self.sealed.get(part) {
+            Some(sealed) => Part::Segment(&sealed.segment),
+            None => Part::Tail(self.frozen.get(part - self.sealed.len()).map_or(&self.tail, |f| &f.tail)),
+        }
+    }
+
+    /// The segment that a part is, if it is one.
+    pub(crate) fn segment(&self, part: u32) -> Option<&Segment> {
+        self.sealed.get(part as usize).map(|sealed| &*sealed.segment)
+    }
+
+    /// Which rows of a part are dead.
+    pub(crate) fn dead(&self, part: u32) -> &Arc<RoaringBitmap> {
+        let part = part as usize;
+        match self.sealed.get(part) {
+            Some(sealed) => &sealed.dead,
+            None => self.frozen.get(part - self.sealed.len()).map_or(&self.tail_dead, |f| &f.dead),
+        }
+    }
+
     /// Rows of a part, dead ones included, and which are dead.
     pub(crate) fn part(&self, part: u32) -> (u32, &RoaringBitmap) {
-        match self.sealed.get(part as usize) {
-            Some(sealed) => (sealed.segment.rows(), &sealed.dead),
-            None => (self.tail.rows(), &self.tail_dead),
-        }
+        let rows = match self.at(part) {
+            Part::Segment(segment) => segment.rows(),
+            Part::Tail(tail) => tail.rows(),
+        };
+        (rows, self.dead(part))
     }
 
     /// Number of live images.
@@ -67,12 +109,13 @@ impl Snapshot {
     /// Where the image of `path` is.
     pub(crate) fn locate(&self, path: &str) -> Result<Option<Place>, StoreError> {
         let hash = path_hash(&self.uuid, path);
-        if let Some(position) = self.tail.find(path, hash, &self.tail_dead) {
-            return Ok(Some(Place { part: self.tail_part(), position }));
-        }
-        for (part, sealed) in self.sealed.iter().enumerate().rev() {
-            let part = part as u32;
-            if let Some(position) = sealed.segment.find(path, hash, &sealed.dead)? {
+        for part in self.parts().rev() {
+            let dead = self.dead(part);
+            let found = match self.at(part) {
+                Part::Segment(segment) => segment.find(path, hash, dead)?,
+                Part::Tail(tail) => tail.find(path, hash, dead),
+            };
+            if let Some(position) = found {
                 return Ok(Some(Place { part, position }));
             }
         }
@@ -81,9 +124,9 @@ impl Snapshot {
 
     /// Live rows of a part that pass a filter.
     pub(crate) fn matches(&self, part: u32, filter: &Filter) -> Result<RoaringBitmap, StoreError> {
-        let found = match self.sealed.get(part as usize) {
-            Some(sealed) => filter.matches(|term| sealed.segment.postings(term))?,
-            None => filter.matches(|term| Ok::<_, StoreError>(self.tail.postings(term)))?,
+        let found = match self.at(part) {
+            Part::Segment(segment) => filter.matches(|term| segment.postings(term))?,
+            Part::Tail(tail) => filter.matches(|term| Ok::<_, StoreError>(tail.postings(term)))?,
         };
         Ok(found - self.part(part).1)
     }
@@ -96,18 +139,26 @@ impl Snapshot {
         top: &mut Top,
     ) -> Result<(u64, u64), StoreError> {
         let (dims, blocks) = (self.layout.dims(), self.layout.blocks());
-        match self.sealed.get(scan.part as usize) {
-            Some(sealed) => index::scan(&*sealed.segment, query, scan, dims, blocks, top),
-            None => index::scan(&self.tail, query, scan, dims, blocks, top),
+        match self.at(scan.part) {
+            Part::Segment(segment) => index::scan(segment, query, scan, dims, blocks, top),
+            Part::Tail(tail) => index::scan(tail, query, scan, dims, blocks, top),
         }
     }
 
-    /// Codes and norms of one row.
+    /// The upper plane and the norms of one row.
     pub(crate) fn row(&self, place: Place) -> Result<RowRun<'_>, StoreError> {
         let range = place.position..place.position + 1;
-        match self.sealed.get(place.part as usize) {
-            Some(sealed) => sealed.segment.run(range),
-            None => self.tail.run(range),
+        match self.at(place.part) {
+            Part::Segment(segment) => segment.run(range),
+            Part::Tail(tail) => tail.run(range),
+        }
+    }
+
+    /// The fine plane of one row.
+    pub(crate) fn fine(&self, place: Place) -> Result<&[u8], StoreError> {
+        match self.at(place.part) {
+            Part::Segment(segment) => segment.fine(place.position),
+            Part::Tail(tail) => tail.fine(place.position),
         }
     }
 
@@ -115,34 +166,40 @@ impl Snapshot {
     pub(crate) fn code(&self, place: Place) -> Result<RowCode, StoreError> {
         let row = self.row(place)?;
         let inv_norms = row.inv_norms.iter().map(index::inv_norm).collect();
-        Ok(RowCode { codes: row.codes.to_vec(), inv_norms })
+        Ok(RowCode { codes: row.codes.to_vec(), fine: self.fine(place)?.to_vec(), inv_norms })
     }
 
     pub(crate) fn order(&self, place: Place) -> Result<u64, StoreError> {
-        match self.sealed.get(place.part as usize) {
-            Some(sealed) => sealed.segment.order(place.position),
-            None => self.tail.order(place.position),
+        match self.at(place.part) {
+            Part::Segment(segment) => segment.order(place.position),
+            Part::Tail(tail) => tail.order(place.position),
         }
     }
 
     pub(crate) fn path(&self, place: Place) -> Result<&str, StoreError> {
-        match self.sealed.get(place.part as usize) {
-            Some(sealed) => sealed.segment.path(place.position),
-            None => Ok(self.tail.path(place.position)),
+        match self.at(place.part) {
+            Part::Segment(segment) => segment.path(place.position),
+            Part::Tail(tail) => Ok(tail.path(place.position)),
         }
     }
 
     pub(crate) fn tags(&self, place: Place) -> Result<Arc<TagSet>, StoreError> {
-        match self.sealed.get(place.part as usize) {
-            Some(sealed) => sealed.segment.tags(place.position),
-            None => Ok(self.tail.tags(place.position).clone()),
+        match self.at(place.part) {
+            Part::Segment(segment) => segment.tags(place.position),
+            Part::Tail(tail) => Ok(tail.tags(place.position).clone()),
         }
     }
 
     pub(crate) fn hash(&self, place: Place) -> Result<Hash, StoreError> {
-        match self.sealed.get(place.part as usize) {
-            Some(sealed) => sealed.segment.hash(place.position),
-            None => Ok(self.tail.hash(place.position)),
+        match self.at(place.part) {
+            Part::Segment(segment) => segment.hash(place.position),
+            Part::Tail(tail) => Ok(tail.hash(place.position)),
         }
+    }
+
+    /// Moves the tail to the frozen ones, as that of `log`.
+    pub(crate) fn freeze(&mut self, log: u64) {
+        let (tail, dead) = (std::mem::take(&mut self.tail), std::mem::take(&mut self.tail_dead));
+        self.frozen.push(Frozen { tail, dead, log });
     }
 }

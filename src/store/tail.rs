@@ -27,6 +27,7 @@ struct Chunk {
     dims: usize,
     blocks: usize,
     codes: Vec<i8>,
+    fine: Vec<u8>,
     inv_norms: Vec<[u8; 4]>,
     hashes: Vec<Hash>,
     orders: Vec<u64>,
@@ -47,6 +48,7 @@ impl Chunk {
             dims,
             blocks,
             codes: Vec::with_capacity(rows.len() * dims),
+            fine: Vec::with_capacity(rows.len() * dims.div_ceil(2)),
             inv_norms: Vec::with_capacity(rows.len() * blocks),
             hashes: Vec::with_capacity(rows.len()),
             orders: Vec::with_capacity(rows.len()),
@@ -57,6 +59,7 @@ impl Chunk {
         };
         for (position, (path_hash, row)) in (start..).zip(rows) {
             chunk.codes.extend_from_slice(&row.code.codes);
+            chunk.fine.extend_from_slice(&row.code.fine);
             chunk.inv_norms.extend(row.code.inv_norms.iter().map(|v| v.to_le_bytes()));
             chunk.hashes.push(row.hash);
             chunk.orders.push(row.order);
@@ -78,6 +81,7 @@ impl Chunk {
     /// Takes the rows of the chunk that follows.
     fn join(&mut self, next: &Self) {
         self.codes.extend_from_slice(&next.codes);
+        self.fine.extend_from_slice(&next.fine);
         self.inv_norms.extend_from_slice(&next.inv_norms);
         self.hashes.extend_from_slice(&next.hashes);
         self.orders.extend_from_slice(&next.orders);
@@ -170,6 +174,12 @@ impl Rows for Tail {
         })
     }
 
+    fn fine(&self, position: u32) -> Result<&[u8], Self::Error> {
+        let (chunk, at) = self.chunk(position);
+        let bytes = chunk.dims.div_ceil(2);
+        Ok(&chunk.fine[at * bytes..(at + 1) * bytes])
+    }
+
     fn order(&self, position: u32) -> Result<u64, Self::Error> {
         let (chunk, at) = self.chunk(position);
         Ok(chunk.orders[at])
@@ -207,6 +217,7 @@ mod tests {
             assert_eq!(tail.find(&format!("p{i}"), u64::from(i) / 2, &dead), Some(i));
             assert_eq!(tail.order(i).unwrap(), u64::from(i));
             assert_eq!(**tail.path(i), *format!("p{i}"));
+            assert_eq!(tail.fine(i).unwrap(), row(u64::from(i)).1.code.fine);
         }
         assert_eq!(tail.find("p300", 150, &dead), None);
         assert_eq!(tail.find("p7", 3, &[7].into_iter().collect()), None);

@@ -1,29 +1,36 @@
-//! The one writer of an instance: commits, seals, merges.
+//! The one writer of an instance: commits changes, begins logs, publishes what was built beside it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
-use super::compact::{self, LiveRows};
+use super::centres::{self, Centres};
 use super::dead;
 use super::disk::{Disk, DiskLock};
 use super::draft::{Draft, Op, OpError, Outcome};
 use super::error::StoreError;
 use super::frame::Uuid;
 use super::log::{self, AppendError, Durability, LogWriter, MAX_PAYLOAD};
-use super::manifest::{self, CleanMark, Manifest, SegmentEntry, SwapError};
+use super::manifest::{self, CleanMark, LogEntry, Manifest, SegmentEntry, SwapError};
 use super::record::{self, Record};
-use super::segment::{self, Segment};
-use super::snapshot::{Sealed, Snapshot};
+use super::segment;
+use super::snapshot::{Sealed, Snapshot, path_hash};
+use crate::index::Place;
 use crate::tags::Schema;
 
 /// How a store behaves; all of it may differ from one opening to the next.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Options {
     pub(crate) durability: Durability,
     /// Rows of the tail at which it is sealed.
     pub(crate) tail_rows: u32,
+    /// Whether threads of the store seal and merge; if not, whoever commits does.
+    pub(crate) background: bool,
+    /// Images from which segments get lists.
+    pub(crate) train_rows: u64,
+    /// The weights of the blocks in each mode, each with a sum of 1; rows are assigned by the first.
+    pub(crate) weights: Arc<[Vec<f32>]>,
 }
 
 /// Bytes of the log at which the tail is sealed, however few rows it has: bounds the time of an opening.
@@ -41,6 +48,8 @@ pub(crate) struct Writer {
     pub(crate) manifest: Manifest,
     pub(crate) log: LogWriter,
     pub(crate) next_order: u64,
+    /// Number of the next segment, and of the next file of centres: those being built have theirs already.
+    pub(crate) next_segment: u64,
     pub(crate) snapshot: Arc<Snapshot>,
     /// Files that are no part of the state any more.
     pub(crate) garbage: Vec<String>,
@@ -52,8 +61,29 @@ pub(crate) struct Writer {
 /// What a commit gave for each change, in order.
 pub(crate) type Results = Vec<Result<Outcome, OpError>>;
 
+/// A segment that was written and is no part of the state yet.
+pub(crate) struct Built {
+    pub(crate) entry: SegmentEntry,
+    pub(crate) sealed: Sealed,
+}
+
+/// Divides changes into groups of at most one frame each.
+pub(crate) fn groups(ops: Vec<Op>) -> Vec<Vec<Op>> {
+    let (mut groups, mut group, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for op in ops {
+        if !group.is_empty() && (bytes + op.bytes() > MAX_PAYLOAD / 2 || group.len() == MAX_GROUP) {
+            groups.push(std::mem::take(&mut group));
+            bytes = 0;
+        }
+        bytes += op.bytes();
+        group.push(op);
+    }
+    groups.push(group);
+    groups
+}
+
 impl Writer {
-    fn ready(&self) -> Result<(), StoreError> {
+    pub(crate) fn ready(&self) -> Result<(), StoreError> {
         match &self.stopped {
             Some(why) => Err(StoreError::Stopped(why.clone())),
             None => Ok(()),
@@ -65,47 +95,25 @@ impl Writer {
         self.stopped.get_or_insert_with(|| why.to_string());
     }
 
-    /// Makes changes durable, in order, in as many frames as they need, and applies them. A change that is
-    /// refused leaves the others.
-    pub(crate) fn commit(&mut self, ops: Vec<Op>) -> Results {
-        let mut results = Vec::with_capacity(ops.len());
-        let (mut group, mut bytes) = (Vec::new(), 0);
-        for op in ops {
-            if !group.is_empty() && (bytes + op.bytes() > MAX_PAYLOAD / 2 || group.len() == MAX_GROUP) {
-                results.extend(self.commit_group(std::mem::take(&mut group)));
-                bytes = 0;
-            }
-            bytes += op.bytes();
-            group.push(op);
-        }
-        if !group.is_empty() {
-            results.extend(self.commit_group(group));
-        }
-        results
+    /// Whether the tail should be sealed before it takes more.
+    pub(crate) fn is_full(&self) -> bool {
+        self.snapshot.tail.rows() >= self.options.tail_rows || self.log.len() >= MAX_LOG_BYTES
     }
 
-    fn commit_group(&mut self, ops: Vec<Op>) -> Results {
-        let failed = |error: StoreError| {
-            let error = Arc::new(error);
-            move |_: &Op| Err(OpError::Log(error.clone()))
-        };
+    /// Makes the changes of one group durable in one frame, and applies them. A change that is refused leaves the
+    /// others. With `no_room` whatever would add a row is refused for that reason.
+    pub(crate) fn commit(&mut self, ops: Vec<Op>, no_room: Option<Arc<StoreError>>) -> Results {
         if let Err(error) = self.ready().and_then(|()| self.mark_dirty()) {
-            return ops.iter().map(failed(error)).collect();
-        }
-        let mut seal_error = None;
-        if self.snapshot.tail.rows() >= self.options.tail_rows || self.log.len() >= MAX_LOG_BYTES {
-            // What the group adds must not outgrow memory; what it deletes makes room and goes on.
-            seal_error = self.seal().err().map(Arc::new);
-            if let Err(error) = self.ready() {
-                return ops.iter().map(failed(error)).collect();
-            }
+            let error = Arc::new(error);
+            return ops.iter().map(|_| Err(OpError::Log(error.clone()))).collect();
         }
         let base = self.snapshot.clone();
         let mut draft = Draft::new(&base, self.next_order, self.manifest.about.capacity);
         let mut records = Vec::new();
         let mut results: Results = Vec::with_capacity(ops.len());
         for op in ops {
-            results.push(match &seal_error {
+            results.push(match &no_room {
+                // What it deletes makes room and goes on.
                 Some(error) if op.adds_row() => Err(OpError::Seal(error.clone())),
                 _ => draft.apply(op).map(|(outcome, record)| {
                     records.extend(record);
@@ -143,7 +151,7 @@ impl Writer {
     }
 
     /// Before the first change after an opening: from here on the log may be longer than the manifest says.
-    fn mark_dirty(&mut self) -> Result<(), StoreError> {
+    pub(crate) fn mark_dirty(&mut self) -> Result<(), StoreError> {
         if self.manifest.clean.is_none() {
             return Ok(());
         }
@@ -153,6 +161,7 @@ impl Writer {
     /// Writes `next` as the newest manifest and makes it the state.
     fn swap(&mut self, mut next: Manifest) -> Result<(), StoreError> {
         next.generation = self.manifest.generation + 1;
+        next.next_segment = self.next_segment;
         match next.write(&*self.disk, &self.dir, &self.uuid) {
             Ok(()) => {
                 self.garbage.push(manifest::name(self.manifest.generation));
@@ -168,102 +177,154 @@ impl Writer {
         }
     }
 
-    /// Turns the live rows of the tail into a segment and begins a new log.
-    pub(crate) fn seal(&mut self) -> Result<(), StoreError> {
-        let snapshot = self.snapshot.clone();
-        let tail = snapshot.tail_part();
-        let rows = LiveRows::of(&snapshot, &[tail])?;
-        let mut next = Manifest { clean: None, next_order: self.next_order, ..self.manifest.clone() };
-        let mut sealed = snapshot.sealed.clone();
-        if rows.len() > 0 {
-            let (entry, segment) = self.write_segment(&rows, &mut next)?;
-            next.segments.push(entry);
-            sealed.push(segment);
+    /// Makes the tail one of those that wait to be sealed, and begins a new log. The rows stay in the old log until
+    /// they are in a segment.
+    pub(crate) fn freeze(&mut self) -> Result<(), StoreError> {
+        self.ready()?;
+        // With a durability that does not sync: later frames must not outlive these.
+        self.log.sync()?;
+        let id = self.log.id() + 1;
+        let (next, durability) = (self.log.next(), self.options.durability);
+        let log = LogWriter::create(&*self.disk, &self.dir, &self.uuid, id, next, durability)?;
+        let mut manifest = Manifest { clean: None, next_order: self.next_order, ..self.manifest.clone() };
+        if let Some(last) = manifest.logs.last_mut() {
+            last.ended = Some(CleanMark { len: self.log.len(), crc: self.log.crc() });
         }
-        let log_id = self.manifest.log + 1;
-        let durability = self.options.durability;
-        let log = LogWriter::create(&*self.disk, &self.dir, &self.uuid, log_id, self.log.next(), durability)?;
-        (next.log, next.first_sequence) = (log_id, log.next());
-        let old_log = log::name(self.log.id());
-        self.replace(
-            next,
-            Snapshot {
-                sealed,
-                tail: Default::default(),
-                tail_dead: Default::default(),
-                ..(*snapshot).clone()
-            },
-        )?;
+        manifest.logs.push(LogEntry { id, first_sequence: next, ended: None });
+        self.swap(manifest)?;
+        let mut snapshot = (*self.snapshot).clone();
+        snapshot.freeze(self.log.id());
+        self.snapshot = Arc::new(snapshot);
         self.log = log;
-        self.garbage.push(old_log);
+        Ok(())
+    }
+
+    /// A number for a file that is about to be built.
+    pub(crate) fn take_number(&mut self) -> Result<u64, StoreError> {
+        self.ready()?;
+        self.next_segment += 1;
+        Ok(self.next_segment - 1)
+    }
+
+    /// Puts `built` in the place of the oldest frozen tail, which it was made of when `dead` of its rows were dead.
+    pub(crate) fn publish_sealed(
+        &mut self,
+        built: Option<Built>,
+        dead: &RoaringBitmap,
+    ) -> Result<(), StoreError> {
+        self.ready()?;
+        let mut snapshot = (*self.snapshot).clone();
+        let mut next = Manifest { clean: None, next_order: self.next_order, ..self.manifest.clone() };
+        let frozen = snapshot.frozen.remove(0);
+        next.logs.retain(|log| log.id != frozen.log);
+        let part = snapshot.sealed.len() as u32;
+        let died = (&*frozen.dead - dead).into_iter().map(|position| Place { part, position });
+        self.add_built(&mut snapshot, &mut next, built, died)?;
+        self.replace(next, snapshot)?;
+        self.garbage.push(log::name(frozen.log));
         self.collect_garbage();
         Ok(())
     }
 
-    /// Merges segments, if a merge is due: see [`compact::due`].
-    pub(crate) fn merge_due(&mut self) -> Result<bool, StoreError> {
-        let parts = compact::due(&self.snapshot);
-        if parts.is_empty() {
-            return Ok(false);
+    /// Puts `built` in the place of the segments it was made of, each given with the rows that were dead then.
+    pub(crate) fn publish_merged(
+        &mut self,
+        built: Option<Built>,
+        sources: &[(u64, Arc<RoaringBitmap>)],
+    ) -> Result<(), StoreError> {
+        self.ready()?;
+        let mut snapshot = (*self.snapshot).clone();
+        let mut next = Manifest { clean: None, next_order: self.next_order, ..self.manifest.clone() };
+        let dead_then = |id: u64| sources.iter().find(|(source, _)| *source == id).map(|(_, dead)| dead);
+        let mut died = Vec::new();
+        for (part, (entry, sealed)) in (0..).zip(next.segments.iter().zip(&snapshot.sealed)) {
+            if let Some(dead) = dead_then(entry.id) {
+                let newly = &*sealed.dead - &**dead;
+                died.extend(newly.into_iter().map(|position| Place { part, position }));
+            }
         }
-        self.merge(&parts).map(|()| true)
-    }
-
-    /// Everything into one segment, without dead rows.
-    pub(crate) fn merge_all(&mut self) -> Result<(), StoreError> {
-        let snapshot = self.snapshot.clone();
-        if snapshot.tail.rows() > 0 {
-            self.seal()?;
-        }
-        let parts: Vec<u32> = (0..self.snapshot.tail_part()).collect();
-        let any_dead = self.snapshot.sealed.iter().any(|s| !s.dead.is_empty());
-        if parts.len() > 1 || any_dead { self.merge(&parts) } else { Ok(()) }
-    }
-
-    fn merge(&mut self, parts: &[u32]) -> Result<(), StoreError> {
-        let snapshot = self.snapshot.clone();
-        let rows = LiveRows::of(&snapshot, parts)?;
-        let mut next = Manifest { clean: None, ..self.manifest.clone() };
-        let merged = if rows.len() > 0 { Some(self.write_segment(&rows, &mut next)?) } else { None };
-        let goes = |part: usize| parts.contains(&(part as u32));
-        let gone: Vec<SegmentEntry> = next
-            .segments
-            .iter()
-            .enumerate()
-            .filter(|(part, _)| goes(*part))
-            .map(|(_, s)| s.clone())
-            .collect();
-        let mut part = 0..;
-        next.segments.retain(|_| !part.next().is_some_and(goes));
-        let mut part = 0..;
-        let mut sealed = snapshot.sealed.clone();
-        sealed.retain(|_| !part.next().is_some_and(goes));
-        if let Some((entry, segment)) = merged {
-            next.segments.push(entry);
-            sealed.push(segment);
-        }
-        self.replace(next, Snapshot { sealed, ..(*snapshot).clone() })?;
+        let goes: Vec<bool> = next.segments.iter().map(|entry| dead_then(entry.id).is_some()).collect();
+        let gone: Vec<SegmentEntry> =
+            next.segments.iter().filter(|entry| dead_then(entry.id).is_some()).cloned().collect();
+        let mut flags = goes.iter();
+        next.segments.retain(|_| flags.next() == Some(&false));
+        let mut flags = goes.iter();
+        snapshot.sealed.retain(|_| flags.next() == Some(&false));
+        self.add_built(&mut snapshot, &mut next, built, died)?;
+        // Centres that no segment has lists around any more, but for those that new segments will.
+        let last = next.centres.last().map(|centres| centres.id);
+        let used: Vec<u64> = next.segments.iter().filter_map(|entry| entry.centres).chain(last).collect();
+        let (kept, unused): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut next.centres).into_iter().partition(|centres| used.contains(&centres.id));
+        next.centres = kept;
+        snapshot.centres.retain(|centres| used.contains(&centres.entry.id));
+        self.replace(next, snapshot)?;
         for entry in gone {
             self.garbage.push(segment::name(entry.id));
             self.garbage.extend(entry.dead.map(|generation| dead::name(entry.id, generation)));
         }
+        self.garbage.extend(unused.iter().map(|centres| centres::name(centres.id)));
         self.collect_garbage();
         Ok(())
     }
 
-    /// Writes the next segment and opens it.
-    fn write_segment(
+    /// Adds a segment of new images; those of the paths `replaced` that are there die.
+    pub(crate) fn publish_imported(
+        &mut self,
+        built: Option<Built>,
+        replaced: &[String],
+    ) -> Result<(), StoreError> {
+        self.ready()?;
+        let mut snapshot = (*self.snapshot).clone();
+        let mut next = Manifest { clean: None, next_order: self.next_order, ..self.manifest.clone() };
+        for path in replaced {
+            if let Some(place) = self.snapshot.locate(path)?
+                && let Some(sealed) = snapshot.sealed.get_mut(place.part as usize)
+            {
+                Arc::make_mut(&mut sealed.dead).insert(place.position);
+            }
+        }
+        self.add_built(&mut snapshot, &mut next, built, [])?;
+        self.replace(next, snapshot)?;
+        self.collect_garbage();
+        Ok(())
+    }
+
+    /// Adds a built segment to a state that is being made. Rows of its sources that `died` meanwhile are found in it by
+    /// their paths: of each path it has one row.
+    fn add_built(
         &self,
-        rows: &LiveRows<'_>,
+        snapshot: &mut Snapshot,
         next: &mut Manifest,
-    ) -> Result<(SegmentEntry, Sealed), StoreError> {
-        let (disk, dir, layout) = (&*self.disk, self.dir.as_path(), &*self.snapshot.layout);
-        let id = next.next_segment;
-        next.next_segment += 1;
-        let file = segment::write(disk, dir, &self.uuid, id, layout, rows)?;
-        let segment = Segment::open(disk, dir, &self.uuid, id, layout, file)?;
-        let entry = SegmentEntry { id, len: file.len, rows: file.rows, crc: file.crc, dead: None };
-        Ok((entry, Sealed { segment: Arc::new(segment), dead: Arc::default() }))
+        built: Option<Built>,
+        died: impl IntoIterator<Item = Place>,
+    ) -> Result<(), StoreError> {
+        let Some(mut built) = built else { return Ok(()) };
+        let mut dead = RoaringBitmap::new();
+        for place in died {
+            let path = self.snapshot.path(place)?;
+            let found = built.sealed.segment.find(path, path_hash(&self.uuid, path), &dead)?;
+            dead.extend(found);
+        }
+        built.sealed.dead = Arc::new(dead);
+        next.segments.push(built.entry);
+        snapshot.sealed.push(built.sealed);
+        Ok(())
+    }
+
+    /// Makes centres the ones that new segments get lists around, or notes what was measured of their gaps.
+    pub(crate) fn publish_centres(&mut self, centres: Centres) -> Result<(), StoreError> {
+        self.ready()?;
+        let mut next = Manifest { clean: None, next_order: self.next_order, ..self.manifest.clone() };
+        let mut snapshot = (*self.snapshot).clone();
+        next.centres.retain(|known| known.id != centres.entry.id);
+        next.centres.push(centres.entry.clone());
+        snapshot.centres.retain(|known| known.entry.id != centres.entry.id);
+        snapshot.centres.push(centres);
+        self.swap(next)?;
+        self.snapshot = Arc::new(snapshot);
+        self.collect_garbage();
+        Ok(())
     }
 
     /// Makes `snapshot`, whose segments are those of `next`, the state: writes what dead rows are not on disk

@@ -45,6 +45,8 @@ pub struct Block {
     pub alpha: f64,
     /// What the classifier's rows add to the total scatter, as a share of its trace.
     pub classifier: f64,
+    /// Differences between a copy and its original count at most this many times their median norm; `None`: as they are.
+    pub clip: Option<f64>,
 }
 
 /// How both are.
@@ -54,8 +56,6 @@ pub struct Recipe {
     pub semantic: Block,
     /// This very picture.
     pub copy: Block,
-    /// Differences between a copy and its original count at most this many times their median norm; `None`: as they are.
-    pub clip: Option<f64>,
 }
 
 /// Places of the descriptors.
@@ -75,6 +75,7 @@ impl Recipe {
                 rho: 3.0,
                 alpha: 0.5,
                 classifier: 0.3,
+                clip: Some(1.5),
             },
             copy: Block {
                 parts: vec![part(E6, 0.5, Some(256)), part(HIST, 0.1, Some(64))],
@@ -82,8 +83,8 @@ impl Recipe {
                 rho: 0.1,
                 alpha: 0.8,
                 classifier: 0.0,
+                clip: Some(1.5),
             },
-            clip: Some(1.5),
         }
     }
 
@@ -95,7 +96,7 @@ impl Recipe {
         let mut recipe = Self::first();
         recipe.copy.rho = 0.4;
         recipe.copy.parts[1].weight = 0.15;
-        recipe.clip = None;
+        recipe.copy.clip = None;
         recipe
     }
 }
@@ -131,8 +132,8 @@ pub fn fit(
     let centred: Vec<Array2<f64>> =
         unit.into_iter().zip(&means).map(|(values, mean)| unit_rows(values - mean)).collect();
 
-    let semantic = solve(&recipe.semantic, recipe.clip, &centred, sample, classifier)?;
-    let copy = solve(&recipe.copy, recipe.clip, &centred, sample, None)?;
+    let semantic = solve(&recipe.semantic, &centred, sample, classifier)?;
+    let copy = solve(&recipe.copy, &centred, sample, None)?;
     let single = |values: &[f64]| -> Vec<f32> { values.iter().map(|value| *value as f32).collect() };
     let matrix = |solved: &Solved, descriptor: usize| {
         let found = solved.matrices.iter().find(|(at, _)| *at == descriptor);
@@ -158,7 +159,6 @@ struct Solved {
 
 fn solve(
     block: &Block,
-    clip: Option<f64>,
     centred: &[Array2<f64>],
     sample: &Sample,
     classifier: Option<ArrayView2<'_, f32>>,
@@ -176,7 +176,7 @@ fn solve(
     let originals = values.select(Axis(0), &sample.originals);
     let middle = mean(originals.view());
     let mut total = covariance(originals.view());
-    let noise = noise(block, clip, &values, sample, trace(total.view()))?;
+    let noise = noise(block, &values, sample, trace(total.view()))?;
     if let Some(rows) = classifier.filter(|_| block.classifier > 0.0) {
         let gram = in_basis(rows, &bases, total.nrows())?;
         let share = block.classifier * trace(total.view()) / trace(gram.view());
@@ -195,19 +195,14 @@ fn solve(
 }
 
 /// The mix of scatters that a block is to ignore, each of the trace of the total scatter before it is weighed.
-fn noise(
-    block: &Block,
-    clip: Option<f64>,
-    values: &Array2<f64>,
-    sample: &Sample,
-    size: f64,
-) -> Result<Array2<f64>, Failure> {
+fn noise(block: &Block, values: &Array2<f64>, sample: &Sample, size: f64) -> Result<Array2<f64>, Failure> {
     let n = values.ncols();
     let mut sum = Array2::zeros((n, n));
-    let makers: [&dyn Fn() -> Array2<f64>; 3] =
-        [&|| between_copies(values, &sample.copies, clip), &|| within(values, &sample.instances), &|| {
-            within(values, &sample.categories)
-        }];
+    let makers: [&dyn Fn() -> Array2<f64>; 3] = [
+        &|| between_copies(values, &sample.copies, block.clip),
+        &|| within(values, &sample.instances),
+        &|| within(values, &sample.categories),
+    ];
     for (weight, make) in block.noise.iter().zip(makers) {
         if *weight > 0.0 {
             let scatter = make();

@@ -1,9 +1,12 @@
 //! Judging, on a table made by hand.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::PathBuf;
 
 use super::*;
-use crate::pictures::Listed;
+use crate::pictures::{Listed, Table};
+use crate::project::likeness;
 use lookalike::fit::{LENGTHS, WIDTH};
 
 /// A projection that hands the first values of `gem` and `e6` through.
@@ -85,4 +88,49 @@ fn blocks_are_cut_before_they_are_scaled() {
     assert_eq!(semantic.row(0).to_vec(), [1.0, 0.0]);
     // The third label's axis is cut away.
     assert_eq!(semantic.row(4).to_vec(), [0.0, 0.0]);
+}
+
+#[test]
+fn folds_are_of_labels_or_of_sources() {
+    let mut all = gathered();
+    for (at, one) in all.originals.iter_mut().enumerate().filter(|(_, one)| one.task == Task::Instance) {
+        one.listed.path = format!("images/source {}/{at}", one.label);
+    }
+    let plan = Plan { split: Split::Labels, folds: 2, parts: 2 };
+    let folds = |plan: Plan| all.originals.iter().map(|one| plan.fold_of(&all, one)).collect::<Vec<_>>();
+    // The two pictures of a label are never apart, whatever list they are of.
+    assert!(folds(plan)[..6].chunks(2).all(|two| two[0] == two[1]));
+    let sources = folds(Plan { split: Split::Sources, ..plan });
+    assert_eq!(sources[..6], [0; 6]);
+    assert_eq!(sources[6..12], [0, 0, 1, 1, 0, 0]);
+}
+
+#[test]
+fn families_are_dealt_in_the_order_of_their_names() {
+    let mut all = gathered();
+    for (copy, family) in all.copies.iter_mut().zip(["tone", "crop", "jpeg", "blur"]) {
+        copy.family = family.to_owned();
+    }
+    all.copies[3].positive = None;
+    let families = Families::of(&all);
+    assert_eq!(["crop", "jpeg", "tone"].map(|family| families.part(family, 2)), [0, 1, 0]);
+    assert!(families.part("blur", 2) > 1);
+}
+
+#[test]
+fn unseen_edits_are_judged_without_having_been_fitted_on() {
+    let mut all = gathered();
+    for (at, copy) in all.copies.iter_mut().enumerate() {
+        copy.family = ["crop", "jpeg"][at % 2].to_owned();
+    }
+    let plan = Plan { split: Split::Labels, folds: 2, parts: 2 };
+    let asked = std::cell::RefCell::new(Vec::new());
+    let make = |_: &dyn Fn(&Original) -> bool, copy: &dyn Fn(&Copy) -> bool| {
+        asked.borrow_mut().push(all.copies.iter().map(copy).collect::<Vec<_>>());
+        Ok(plain())
+    };
+    report("plain", &all, plan, &Families::of(&all), &make).unwrap();
+    let (odd, even) = (vec![false, true, false, true], vec![true, false, true, false]);
+    let fold = [vec![true; 4], odd, even];
+    assert_eq!(*asked.borrow(), [fold.clone(), fold].concat());
 }

@@ -93,39 +93,54 @@ pub fn by_source(vectors: ArrayView2<'_, f32>, pictures: &[Labelled<'_>]) -> Opt
     (!found.is_empty()).then(|| Retrieval { map: mean(|r| r.map), first: mean(|r| r.first) })
 }
 
-/// Searches for originals among the rows of `gallery`. `None` if no query has its original there.
-pub fn copies(vectors: ArrayView2<'_, f32>, gallery: &[usize], queries: &[CopyQuery]) -> Option<Copies> {
-    let rows: Vec<usize> = queries.iter().map(|query| query.row).collect();
-    let asked = vectors.select(Axis(0), &rows);
-    let kept = vectors.select(Axis(0), gallery);
-    let scores = asked.dot(&kept.t());
-    let mut pairs: Vec<(f32, bool)> = Vec::new();
-    let (mut positives, mut first) = (0_usize, 0_usize);
-    for (query, row) in queries.iter().zip(scores.axis_iter(Axis(0))) {
-        pairs.extend(best_pairs(row, query.right));
-        if let Some(right) = query.right {
-            positives += 1;
-            let better = row.iter().enumerate().any(|(at, score)| at != right && *score >= row[right]);
-            first += usize::from(!better);
+/// The pairs of copy searches, perhaps of several: each may be made with vectors of its own.
+#[derive(Debug, Clone, Default)]
+pub struct Tally {
+    /// Scores, and whether the pair is right.
+    pairs: Vec<(f32, bool)>,
+    /// Queries that have an answer.
+    positives: usize,
+    /// Those of them whose answer came first.
+    first: usize,
+}
+
+impl Tally {
+    /// Searches for originals among the rows of `gallery`.
+    pub fn search(&mut self, vectors: ArrayView2<'_, f32>, gallery: &[usize], queries: &[CopyQuery]) {
+        let rows: Vec<usize> = queries.iter().map(|query| query.row).collect();
+        let asked = vectors.select(Axis(0), &rows);
+        let kept = vectors.select(Axis(0), gallery);
+        let scores = asked.dot(&kept.t());
+        for (query, row) in queries.iter().zip(scores.axis_iter(Axis(0))) {
+            self.pairs.extend(best_pairs(row, query.right));
+            if let Some(right) = query.right {
+                self.positives += 1;
+                let better = row.iter().enumerate().any(|(at, score)| at != right && *score >= row[right]);
+                self.first += usize::from(!better);
+            }
         }
     }
-    pairs.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    let (mut right, mut uap, mut clean) = (0.0, 0.0, None);
-    for (place, pair) in pairs.iter().enumerate() {
-        if pair.1 {
-            right += 1.0;
-            uap += right / (place + 1) as f64;
-        } else {
-            clean = clean.or(Some(right));
+
+    /// What has been found so far. `None` if no query has its original in its gallery.
+    pub fn found(&self) -> Option<Copies> {
+        let mut pairs = self.pairs.clone();
+        pairs.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        let (mut right, mut uap, mut clean) = (0.0, 0.0, None);
+        for (place, pair) in pairs.iter().enumerate() {
+            if pair.1 {
+                right += 1.0;
+                uap += right / (place + 1) as f64;
+            } else {
+                clean = clean.or(Some(right));
+            }
         }
+        let share = |value: f64| value / self.positives as f64;
+        (self.positives > 0).then(|| Copies {
+            first: share(self.first as f64),
+            uap: share(uap),
+            clean: share(clean.unwrap_or(right)),
+        })
     }
-    let count = positives as f64;
-    let share = |value: f64| value / count;
-    (positives > 0).then(|| Copies {
-        first: share(first as f64),
-        uap: share(uap),
-        clean: share(clean.unwrap_or(right)),
-    })
 }
 
 /// The best pairs of a query, and its right one wherever it comes.
@@ -196,6 +211,12 @@ mod tests {
         assert_eq!(by_source(vectors.view(), &all), Some(Retrieval { map: 1.0, first: 1.0 }));
     }
 
+    fn copies(vectors: ArrayView2<'_, f32>, gallery: &[usize], queries: &[CopyQuery]) -> Option<Copies> {
+        let mut tally = Tally::default();
+        tally.search(vectors, gallery, queries);
+        tally.found()
+    }
+
     #[test]
     fn ties_count_as_wrong() {
         let same = Array2::<f32>::ones((4, 2));
@@ -218,6 +239,12 @@ mod tests {
         assert_eq!((found.first, found.clean), (1.0, 0.0));
         assert!((found.uap - (1.0 / 2.0 + 2.0 / 3.0) / 2.0).abs() < 1e-12);
         assert_eq!(copies(vectors.view(), &[0], &queries[2..]), None);
+        // Two searches are one list: the stranger of the second stands above the pair of the first.
+        let mut both = Tally::default();
+        both.search(vectors.view(), &[0, 1], &queries[..1]);
+        assert_eq!(both.found(), Some(Copies { first: 1.0, uap: 1.0, clean: 1.0 }));
+        both.search(vectors.view(), &[0, 1], &queries[2..]);
+        assert_eq!(both.found(), Some(Copies { first: 1.0, uap: 0.5, clean: 0.0 }));
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod linear;
 mod npy;
 mod pictures;
 mod plot;
+mod project;
 mod random;
 mod transform;
 
@@ -25,6 +26,7 @@ use lookalike::fit::{Projection, built_in};
 use ndarray::Array2;
 
 use crate::closed::{Recipe, fit};
+use crate::crossfit::{Plan, Split};
 pub(crate) use crate::failure::Failure;
 use crate::gather::{Gathered, Place, Sources, gather};
 
@@ -60,13 +62,19 @@ enum ProjectionTask {
         #[arg(long)]
         out: PathBuf,
     },
-    /// Judges recipes by labels, originals and edits that they were not fitted on.
+    /// Judges recipes by labels, originals and edits that they were not fitted on, beside the built-in projection.
     CrossFit {
         #[command(flatten)]
         from: From,
         /// Parts that the labels are split into.
         #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(2..=20))]
         folds: u8,
+        /// What is split.
+        #[arg(long, value_enum, default_value_t = Split::Labels)]
+        split: Split,
+        /// Parts that the families of edits are split into; each is left out of a fit and judged by it.
+        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(2..=20))]
+        parts: u8,
     },
 }
 
@@ -147,11 +155,12 @@ fn run(task: &ProjectionTask) -> Result<(), Failure> {
             std::fs::write(out, &file).map_err(|error| Failure::file(out, error))?;
             report(&all, &projection)
         }
-        ProjectionTask::CrossFit { folds, .. } => crossfit::run(
+        ProjectionTask::CrossFit { folds, split, parts, .. } => crossfit::run(
             &[("first", Recipe::first()), ("second", Recipe::second())],
+            &Projection::from_bytes(built_in()).map_err(Failure::Embed)?,
             &all,
             rows,
-            (*folds).into(),
+            Plan { split: *split, folds: (*folds).into(), parts: (*parts).into() },
         ),
     }
 }
@@ -159,7 +168,7 @@ fn run(task: &ProjectionTask) -> Result<(), Failure> {
 /// Prints how like the built-in projection the new one is, and what both make of the pictures it was fitted on.
 fn report(all: &Gathered, new: &Projection) -> Result<(), Failure> {
     let old = Projection::from_bytes(built_in()).map_err(Failure::Embed)?;
-    let [semantic, copy] = crossfit::likeness(&old, new, &all.table, [160, 96]);
+    let [semantic, copy] = project::likeness(&old, new, &all.table, [160, 96]);
     println!("{} originals, {} copies", all.originals.len(), all.copies.len());
     println!("scores correlate with the built-in projection's by {semantic:.4} (semantic), {copy:.4} (copy)");
     println!("on the pictures of this fit, which flatters what was fitted on them:");

@@ -10,7 +10,7 @@ mod read;
 mod write;
 
 pub(crate) use read::Segment;
-pub(crate) use write::{RowSource, SegmentFile, write};
+pub(crate) use write::{Group, RowSource, SegmentFile, write};
 
 /// Bytes under one checksum.
 const BLOCK: usize = 4096;
@@ -27,9 +27,9 @@ const TABLE_ENTRY: usize = 32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Kind {
-    /// `[rows, dims]` i8.
+    /// `[rows, dims]` i8: the upper eight bits of the values.
     Codes = 1,
-    /// `[rows, blocks]` f32: one over the norm of a block's codes.
+    /// `[rows, blocks]` f32: one over the norm of a block's values.
     InvNorms = 2,
     /// `[rows]` u64: insertion numbers.
     Orders = 3,
@@ -55,10 +55,19 @@ pub(crate) enum Kind {
     PostingOffsets = 13,
     /// Of each term: `0` and positions as u32 each, or `1` and a Roaring bitmap in its portable format.
     Postings = 14,
+    /// `[rows, ceil(dims / 2)]`: the lower four bits of the values, two a byte.
+    Fine = 15,
+    /// u64 number of the centres that the rows lie in lists around, then `[lists + 1]` u32: where each list begins;
+    /// empty when rows lie by insertion number.
+    Lists = 16,
+    /// `[ceil(rows / 16)]` groups of codes of one bit a value ([`crate::kernel::bits`]); empty without lists.
+    Bits = 17,
+    /// `[ceil(rows / 16), 16]` (u16, u16): upper halves of the two factors of a row's code; empty without lists.
+    BitFactors = 18,
 }
 
 impl Kind {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 18] = [
         Self::Codes,
         Self::InvNorms,
         Self::Orders,
@@ -73,6 +82,10 @@ impl Kind {
         Self::Terms,
         Self::PostingOffsets,
         Self::Postings,
+        Self::Fine,
+        Self::Lists,
+        Self::Bits,
+        Self::BitFactors,
     ];
 }
 

@@ -14,7 +14,8 @@ use super::super::frame::{FORMAT, Uuid};
 use super::super::map::Mapped;
 use super::super::record::Hash;
 use super::{BLOCK, FOOTER, Kind, MAGIC, SegmentFile, TABLE_ENTRY, name, path_bucket, path_buckets};
-use crate::index::{RowRun, Rows};
+use crate::index::{ListedRows, RowRun, Rows};
+use crate::kernel::bits::{self, GROUP, GROUP_FACTORS};
 use crate::tags::{TagSet, Term};
 use crate::vector::Layout;
 
@@ -26,6 +27,8 @@ pub(crate) struct Segment {
     rows: u32,
     dims: usize,
     blocks: usize,
+    /// The centres that its lists are around.
+    centres: Option<u64>,
     sections: Vec<Section>,
 }
 
@@ -47,6 +50,7 @@ impl Segment {
         id: u64,
         layout: &Layout,
         expected: SegmentFile,
+        centres: Option<u64>,
     ) -> Result<Self, StoreError> {
         let name = name(id);
         let map = disk.map(&dir.join(&name)).map_err(StoreError::io("map", &name))?;
@@ -68,8 +72,9 @@ impl Segment {
         }
         let sections = sections(bytes, start..at).map_err(|(offset, what)| damaged(offset, what))?;
         let (rows, dims, blocks) = (expected.rows, layout.dims(), layout.blocks());
-        let segment = Self { name, map, rows, dims, blocks, sections };
+        let segment = Self { name, map, rows, dims, blocks, centres, sections };
         segment.check_shape()?;
+        segment.check_lists()?;
         Ok(segment)
     }
 
@@ -78,6 +83,7 @@ impl Segment {
         let rows = self.rows as usize;
         let hashes = self.len(Kind::Hashes);
         let sound = self.len(Kind::Codes) == rows * self.dims
+            && self.len(Kind::Fine) == rows * self.dims.div_ceil(2)
             && self.len(Kind::InvNorms) == rows * self.blocks * 4
             && self.len(Kind::Orders) == rows * 8
             && (hashes == 0 || hashes == rows * 32)
@@ -88,6 +94,54 @@ impl Segment {
             && self.len(Kind::TermOffsets) >= 8
             && self.len(Kind::TermOffsets) == self.len(Kind::PostingOffsets);
         if sound { Ok(()) } else { Err(self.damaged(Kind::Codes, 0, "a section has the wrong length")) }
+    }
+
+    /// There are lists exactly when the manifest says so, around those centres.
+    fn check_lists(&self) -> Result<(), StoreError> {
+        let groups = if self.centres.is_some() { self.rows.div_ceil(GROUP as u32) as usize } else { 0 };
+        let lists = self.len(Kind::Lists);
+        let sound = self.len(Kind::Bits) == groups * bits::group_bytes(self.dims)
+            && self.len(Kind::BitFactors) == groups * GROUP_FACTORS
+            && if self.centres.is_some() { lists >= 12 && lists.is_multiple_of(4) } else { lists == 0 };
+        if !sound {
+            return Err(self.damaged(Kind::Lists, 0, "a section has the wrong length"));
+        }
+        match self.centres {
+            Some(centres) if self.u64_at(Kind::Lists, 0)? != centres => {
+                Err(self.damaged(Kind::Lists, 0, "lists around other centres"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The centres that its lists are around, if it has lists.
+    pub(crate) fn centres(&self) -> Option<u64> {
+        self.centres
+    }
+
+    /// Number of lists.
+    pub(crate) fn lists(&self) -> usize {
+        (self.len(Kind::Lists) / 4).saturating_sub(3)
+    }
+
+    /// Bytes of the planes that searches read: codes of one bit and factors; codes, norms and orders; fine planes.
+    pub(crate) fn plane_bytes(&self) -> [u64; 3] {
+        let sum = |kinds: &[Kind]| kinds.iter().map(|&kind| self.len(kind) as u64).sum();
+        [
+            sum(&[Kind::Bits, Kind::BitFactors, Kind::Lists]),
+            sum(&[Kind::Codes, Kind::InvNorms, Kind::Orders]),
+            sum(&[Kind::Fine]),
+        ]
+    }
+
+    /// Bytes on the heap: which blocks were checked.
+    pub(crate) fn heap_bytes(&self) -> u64 {
+        self.sections.iter().map(|section| section.checked.len() as u64 * 8).sum()
+    }
+
+    /// Bytes of the file.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        self.map.bytes().len() as u64
     }
 
     pub(crate) fn rows(&self) -> u32 {
@@ -267,6 +321,24 @@ impl Segment {
     }
 }
 
+impl ListedRows for Segment {
+    fn list(&self, list: u32) -> Result<Range<u32>, StoreError> {
+        let at = list as usize + 2;
+        let (start, end) = (self.u32_at(Kind::Lists, at)?, self.u32_at(Kind::Lists, at + 1)?);
+        if start > end || end > self.rows {
+            return Err(self.damaged(Kind::Lists, at * 4, "lists do not follow each other"));
+        }
+        Ok(start..end)
+    }
+
+    fn bits(&self, groups: Range<u32>) -> Result<(&[u8], &[u8]), StoreError> {
+        let (start, end) = (groups.start as usize, groups.end as usize);
+        let stride = bits::group_bytes(self.dims);
+        let codes = self.bytes(Kind::Bits, start * stride..end * stride)?;
+        Ok((codes, self.bytes(Kind::BitFactors, start * GROUP_FACTORS..end * GROUP_FACTORS)?))
+    }
+}
+
 impl Rows for Segment {
     type Error = StoreError;
 
@@ -275,6 +347,12 @@ impl Rows for Segment {
         let codes = self.bytes(Kind::Codes, start * self.dims..end * self.dims)?;
         let norms = self.bytes(Kind::InvNorms, start * self.blocks * 4..end * self.blocks * 4)?;
         Ok(RowRun { codes: bytemuck::cast_slice(codes), inv_norms: norms.as_chunks().0 })
+    }
+
+    fn fine(&self, position: u32) -> Result<&[u8], StoreError> {
+        let bytes = self.dims.div_ceil(2);
+        let start = position as usize * bytes;
+        self.bytes(Kind::Fine, start..start + bytes)
     }
 
     fn order(&self, position: u32) -> Result<u64, StoreError> {

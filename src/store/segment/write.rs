@@ -1,8 +1,10 @@
 //! Writing a segment: one pass over the rows for each section, everything appended, nothing rewritten.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use roaring::RoaringBitmap;
 
@@ -11,6 +13,7 @@ use super::super::error::StoreError;
 use super::super::frame::{FORMAT, Uuid};
 use super::super::record::Hash;
 use super::{ALIGN, BLOCK, FOOTER, Kind, MAGIC, TABLE_ENTRY, name, path_bucket, path_buckets};
+use crate::kernel::bits::{GROUP, GROUP_FACTORS};
 use crate::tags::{TagSet, Term};
 use crate::vector::Layout;
 
@@ -20,16 +23,27 @@ const BUFFER: usize = 1 << 20;
 /// Term lists up to this many rows are kept as plain positions: smaller and quicker to read than a bitmap.
 const PLAIN_POSTINGS: usize = 64;
 
+/// Groups of rows whose codes are made at a time.
+const GROUPS: u32 = 4096;
+
+/// Codes and factors of sixteen rows.
+pub(crate) type Group = (Vec<u8>, [u8; GROUP_FACTORS]);
+
 /// The rows of a new segment, in the order they will lie in.
 pub(crate) trait RowSource {
     fn rows(&self) -> u32;
     fn codes(&self, row: u32) -> Result<&[i8], StoreError>;
+    fn fine(&self, row: u32) -> Result<&[u8], StoreError>;
     fn inv_norms(&self, row: u32) -> Result<&[[u8; 4]], StoreError>;
     fn order(&self, row: u32) -> Result<u64, StoreError>;
     fn hash(&self, row: u32) -> Result<Hash, StoreError>;
     fn path(&self, row: u32) -> Result<&str, StoreError>;
     fn path_hash(&self, row: u32) -> Result<u64, StoreError>;
     fn tags(&self, row: u32) -> Result<Arc<TagSet>, StoreError>;
+    /// The centres that the rows lie in lists around, and where each list begins; the last number is that of rows.
+    fn lists(&self) -> Option<(u64, &[u32])>;
+    /// Codes of one bit a value, and factors, of groups of rows in lists.
+    fn bits(&self, groups: Range<u32>) -> Result<Vec<Group>, StoreError>;
 }
 
 /// What the manifest keeps of a segment's file.
@@ -49,9 +63,10 @@ pub(crate) fn write<S: RowSource>(
     id: u64,
     layout: &Layout,
     source: &S,
+    cancel: &AtomicBool,
 ) -> Result<SegmentFile, StoreError> {
     let (tmp, name) = (format!("tmp-seg-{id:08}"), name(id));
-    let written = write_tmp(disk, dir, uuid, id, layout, source, &tmp, &name);
+    let written = write_tmp(disk, dir, uuid, id, layout, source, cancel, (&tmp, &name));
     if written.is_err() {
         // Best effort: an opening removes what is left of it.
         let _ = disk.remove_file(&dir.join(&tmp));
@@ -67,15 +82,16 @@ fn write_tmp<S: RowSource>(
     id: u64,
     layout: &Layout,
     source: &S,
-    tmp: &str,
-    name: &str,
+    cancel: &AtomicBool,
+    (tmp, name): (&str, &str),
 ) -> Result<SegmentFile, StoreError> {
     let io = |action| StoreError::io(action, name);
     let file = disk.create(&dir.join(tmp)).map_err(io("create"))?;
-    let mut writer = Writer::new(file, name);
+    let mut writer = Writer::new(file, name, cancel);
     vectors(&mut writer, source)?;
     paths(&mut writer, source)?;
     tags(&mut writer, source)?;
+    lists(&mut writer, source)?;
     let shape = [source.rows(), layout.dims() as u32, layout.blocks() as u32];
     let sealed = writer.finish(uuid, id, shape)?;
     disk.rename(&dir.join(tmp), &dir.join(name)).map_err(io("rename"))?;
@@ -91,6 +107,10 @@ fn vectors<S: RowSource>(writer: &mut Writer<'_>, source: &S) -> Result<(), Stor
     writer.begin(Kind::InvNorms)?;
     for row in 0..source.rows() {
         writer.put(source.inv_norms(row)?.as_flattened())?;
+    }
+    writer.begin(Kind::Fine)?;
+    for row in 0..source.rows() {
+        writer.put(source.fine(row)?)?;
     }
     writer.begin(Kind::Orders)?;
     for row in 0..source.rows() {
@@ -197,6 +217,29 @@ fn tags<S: RowSource>(writer: &mut Writer<'_>, source: &S) -> Result<(), StoreEr
     Ok(())
 }
 
+fn lists<S: RowSource>(writer: &mut Writer<'_>, source: &S) -> Result<(), StoreError> {
+    let lists = source.lists();
+    writer.begin(Kind::Lists)?;
+    if let Some((centres, starts)) = lists {
+        writer.put(&centres.to_le_bytes())?;
+        starts.iter().try_for_each(|start| writer.put(&start.to_le_bytes()))?;
+    }
+    writer.begin(Kind::Bits)?;
+    let groups = if lists.is_some() { source.rows().div_ceil(GROUP as u32) } else { 0 };
+    let mut factors = Vec::with_capacity(groups as usize);
+    let mut next = 0;
+    while next < groups {
+        let end = groups.min(next.saturating_add(GROUPS));
+        for (codes, own) in source.bits(next..end)? {
+            writer.put(&codes)?;
+            factors.push(own);
+        }
+        next = end;
+    }
+    writer.begin(Kind::BitFactors)?;
+    factors.iter().try_for_each(|own| writer.put(own))
+}
+
 fn put_postings(writer: &mut Writer<'_>, positions: &[u32]) -> Result<(), StoreError> {
     if positions.len() <= PLAIN_POSTINGS {
         writer.put(&[0])?;
@@ -221,6 +264,8 @@ struct Written {
 struct Writer<'a> {
     file: Box<dyn DiskFile>,
     name: &'a str,
+    /// Set when the file is not wanted any more.
+    cancel: &'a AtomicBool,
     buffer: Vec<u8>,
     /// Bytes put so far.
     len: u64,
@@ -230,10 +275,10 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn new(file: Box<dyn DiskFile>, name: &'a str) -> Self {
+    fn new(file: Box<dyn DiskFile>, name: &'a str, cancel: &'a AtomicBool) -> Self {
         let buffer = Vec::with_capacity(BUFFER);
         let block = crc32fast::Hasher::new();
-        Self { file, name, buffer, len: 0, sections: Vec::new(), block, in_block: 0 }
+        Self { file, name, cancel, buffer, len: 0, sections: Vec::new(), block, in_block: 0 }
     }
 
     fn raw(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
@@ -243,6 +288,9 @@ impl<'a> Writer<'a> {
     }
 
     fn flush(&mut self) -> Result<(), StoreError> {
+        if self.cancel.load(Ordering::Relaxed) {
+            return Err(StoreError::Stopped("the instance is being closed".to_owned()));
+        }
         self.file.write(&self.buffer).map_err(StoreError::io("write", self.name))?;
         self.buffer.clear();
         Ok(())

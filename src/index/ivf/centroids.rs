@@ -1,0 +1,188 @@
+//! The centres of lists: to which list a row goes, which lists a query looks at first.
+
+use std::sync::Arc;
+
+use super::code::{Factors, encode};
+use super::rotate::Rotation;
+use crate::kernel::bits;
+use crate::kernel::table::{Table, TableRow};
+
+/// Centres of the lists of an instance, shared by all segments that were made with them.
+///
+/// A centre is the mean of the list's rows, kept like a row: in each block 8 bits a value, and a scale.
+#[derive(Debug, Clone)]
+pub(crate) struct Centroids {
+    blocks: Arc<[usize]>,
+    /// `[lists, dims]`.
+    codes: Vec<i8>,
+    /// `[lists, blocks]`: what a code of one stands for.
+    scales: Vec<f32>,
+    table: Table,
+    /// The scales in the table's order.
+    by_lane: Vec<f32>,
+    /// `[lists, blocks]`: square of the norm of each block of each centre.
+    squares: Vec<f32>,
+    /// The scales over the norm in the metric that rows are assigned by, times the weight of the block.
+    assign: Vec<f32>,
+    rotation: Rotation,
+}
+
+impl Centroids {
+    /// `weights`, one a block with a sum of 1, make the metric that rows are assigned by.
+    pub(crate) fn new(blocks: &[usize], codes: Vec<i8>, scales: Vec<f32>, weights: &[f32]) -> Self {
+        let dims: usize = blocks.iter().sum();
+        let table = Table::new(blocks, &codes);
+        let mut squares = Vec::with_capacity(scales.len());
+        for (codes, scales) in codes.chunks_exact(dims).zip(scales.chunks_exact(blocks.len())) {
+            let mut from = 0;
+            for (&block, scale) in blocks.iter().zip(scales) {
+                let square = |&c: &i8| i64::from(i32::from(c).pow(2));
+                let sum: i64 = codes[from..from + block].iter().map(square).sum();
+                squares.push(sum as f32 * (scale * scale));
+                from += block;
+            }
+        }
+        let mut by_lane = vec![0.0; table.factors()];
+        let mut assign = vec![0.0; table.factors()];
+        for list in 0..table.centres() {
+            let norm = norm(&squares[list * blocks.len()..], weights);
+            for (block, &weight) in weights.iter().enumerate() {
+                let at = table.factor(list, block);
+                by_lane[at] = scales[list * blocks.len() + block];
+                assign[at] = if norm > 0.0 { weight * by_lane[at] / norm } else { 0.0 };
+            }
+        }
+        let rotation = Rotation::new(bits::padded(dims));
+        Self { blocks: blocks.into(), codes, scales, table, by_lane, squares, assign, rotation }
+    }
+
+    /// From `[lists, dims]` means, each block of the rows having unit norm.
+    pub(crate) fn from_means(blocks: &[usize], means: &[f32], weights: &[f32]) -> Self {
+        let dims: usize = blocks.iter().sum();
+        let (mut codes, mut scales) = (Vec::with_capacity(means.len()), Vec::new());
+        for mean in means.chunks_exact(dims) {
+            let mut from = 0;
+            for &block in blocks {
+                let values = &mean[from..from + block];
+                let max = values.iter().fold(0.0f32, |max, v| max.max(v.abs()));
+                let scale = max / 127.0;
+                codes.extend(values.iter().map(|v| if scale > 0.0 { (v / scale).round() as i8 } else { 0 }));
+                scales.push(scale);
+                from += block;
+            }
+        }
+        Self::new(blocks, codes, scales, weights)
+    }
+
+    pub(crate) fn lists(&self) -> usize {
+        self.table.centres()
+    }
+
+    pub(crate) fn blocks(&self) -> &[usize] {
+        &self.blocks
+    }
+
+    pub(crate) fn codes(&self) -> &[i8] {
+        &self.codes
+    }
+
+    pub(crate) fn scales(&self) -> &[f32] {
+        &self.scales
+    }
+
+    pub(crate) fn rotation(&self) -> &Rotation {
+        &self.rotation
+    }
+
+    /// Bytes on the heap.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.codes.len()
+            + self.table.bytes()
+            + 4 * (self.scales.len() + self.by_lane.len() + self.assign.len() + self.squares.len())
+    }
+
+    /// The list of each row. A row's factors are one over the norms of its blocks.
+    pub(crate) fn assign(&self, rows: &[TableRow], out: &mut Vec<u32>) {
+        self.table.nearest(rows, &self.assign, out);
+    }
+
+    /// Subtracts the centre of a list from `values`.
+    pub(crate) fn subtract(&self, list: u32, values: &mut [f32]) {
+        let dims: usize = self.blocks.iter().sum();
+        let (list, mut from) = (list as usize, 0);
+        let codes = &self.codes[list * dims..][..dims];
+        for (&block, scale) in self.blocks.iter().zip(&self.scales[list * self.blocks.len()..]) {
+            for (value, &code) in values[from..from + block].iter_mut().zip(&codes[from..from + block]) {
+                *value -= f32::from(code) * scale;
+            }
+            from += block;
+        }
+    }
+
+    /// The dot product of a query with every centre, and its cosine with every centre in the metric of the query's
+    /// weights. A query's factors are the weight over the norm of each block.
+    pub(crate) fn rank(&self, query: &TableRow, weights: &[f32]) -> Ranking {
+        let mut dots = Vec::new();
+        self.table.scores(query, &self.by_lane, &mut dots);
+        let squares = self.squares.chunks_exact(self.blocks.len());
+        let cosines = dots.iter().zip(squares).map(|(dot, squares)| {
+            let norm = norm(squares, weights);
+            if norm > 0.0 { dot / norm } else { f32::NEG_INFINITY }
+        });
+        Ranking { cosines: cosines.collect(), dots }
+    }
+}
+
+/// The norm of a centre in the metric of `weights`.
+fn norm(squares: &[f32], weights: &[f32]) -> f32 {
+    squares.iter().zip(weights).fold(0.0, |sum, (square, weight)| sum + weight * square).sqrt()
+}
+
+/// Makes the codes of rows in lists; holds what that needs of memory.
+#[derive(Debug)]
+pub(crate) struct Encoder<'a> {
+    centroids: &'a Centroids,
+    values: Vec<f32>,
+    words: Vec<u32>,
+}
+
+impl<'a> Encoder<'a> {
+    pub(crate) fn new(centroids: &'a Centroids) -> Self {
+        Self { centroids, values: Vec::new(), words: Vec::new() }
+    }
+
+    /// The code of a row of a list, given as its values with each block of unit norm.
+    pub(crate) fn encode(&mut self, list: u32, row: &[f32]) -> (&[u32], Factors) {
+        self.values.clear();
+        self.values.extend_from_slice(row);
+        self.centroids.subtract(list, &mut self.values);
+        self.values.resize(bits::padded(row.len()), 0.0);
+        self.centroids.rotation.apply(&mut self.values);
+        let factors = encode(&self.values, row.len(), &mut self.words);
+        (&self.words, factors)
+    }
+}
+
+/// A query's view of all lists.
+#[derive(Debug, Clone)]
+pub(crate) struct Ranking {
+    pub(crate) dots: Vec<f32>,
+    pub(crate) cosines: Vec<f32>,
+}
+
+impl Ranking {
+    /// The cosine of the best list.
+    pub(crate) fn best(&self) -> f32 {
+        self.cosines.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+    }
+
+    /// Lists whose cosine is at least `low` and below `high`, best first; of equals the lower number first.
+    pub(crate) fn between(&self, low: f32, high: f32) -> Vec<u32> {
+        let there = |(_, cosine): &(u32, &f32)| **cosine >= low && **cosine < high;
+        let mut lists: Vec<u32> = (0u32..).zip(&self.cosines).filter(there).map(|(list, _)| list).collect();
+        lists.sort_unstable_by(|&a, &b| {
+            self.cosines[b as usize].total_cmp(&self.cosines[a as usize]).then(a.cmp(&b))
+        });
+        lists
+    }
+}

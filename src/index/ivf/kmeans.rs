@@ -1,0 +1,147 @@
+//! Training: spherical k-means (Dhillon and Modha 2001) over a sample of rows.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rayon::prelude::*;
+
+use super::centroids::Centroids;
+use crate::kernel::table::TableRow;
+
+/// Passes over the sample.
+const PASSES: usize = 6;
+/// Rows assigned at a time.
+const PART: usize = 4096;
+
+/// What is trained on: rows as they are kept, `codes` `[rows, dims]` and one over the norm of each block of codes
+/// `[rows, blocks]`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sample<'a> {
+    pub(crate) blocks: &'a [usize],
+    pub(crate) codes: &'a [i8],
+    pub(crate) inv_norms: &'a [f32],
+}
+
+impl Sample<'_> {
+    fn rows(&self) -> usize {
+        self.inv_norms.len() / self.blocks.len()
+    }
+
+    fn row(&self, row: usize) -> TableRow {
+        let (dims, blocks) = (self.codes.len() / self.rows(), self.blocks.len());
+        TableRow::new(
+            self.blocks,
+            &self.codes[row * dims..][..dims],
+            &self.inv_norms[row * blocks..][..blocks],
+        )
+    }
+
+    /// Adds the values of a row, each block of unit norm, to `sum`.
+    fn add(&self, row: usize, sum: &mut [f32]) {
+        let (dims, mut from) = (self.codes.len() / self.rows(), 0);
+        let codes = &self.codes[row * dims..][..dims];
+        for (&block, inv) in self.blocks.iter().zip(&self.inv_norms[row * self.blocks.len()..]) {
+            for (sum, &code) in sum[from..from + block].iter_mut().zip(&codes[from..from + block]) {
+                *sum += f32::from(code) * inv;
+            }
+            from += block;
+        }
+    }
+
+    /// The list of each row; fewer when it was called off.
+    fn assign(&self, centroids: &Centroids, cancel: &AtomicBool) -> Vec<u32> {
+        let parts: Vec<Vec<u32>> = (0..self.rows().div_ceil(PART))
+            .into_par_iter()
+            .map(|part| {
+                if cancel.load(Ordering::Relaxed) {
+                    return Vec::new();
+                }
+                let rows: Vec<TableRow> =
+                    (part * PART..self.rows().min((part + 1) * PART)).map(|row| self.row(row)).collect();
+                let mut lists = Vec::with_capacity(rows.len());
+                centroids.assign(&rows, &mut lists);
+                lists
+            })
+            .collect();
+        parts.concat()
+    }
+}
+
+/// Trains `lists` centres; none when it was called off. The same sample gives the same centres, whatever the number of threads: sums are taken list
+/// by list in the order of the rows.
+pub(crate) fn train(
+    sample: &Sample<'_>,
+    lists: usize,
+    weights: &[f32],
+    cancel: &AtomicBool,
+) -> Option<Centroids> {
+    let (rows, dims) = (sample.rows(), sample.blocks.iter().sum::<usize>());
+    let lists = lists.clamp(1, rows.max(1));
+    let mut means = vec![0.0f32; lists * dims];
+    // Rows at equal distances in a sample that is in no order of likeness.
+    for (list, mean) in means.chunks_exact_mut(dims).enumerate() {
+        sample.add(list * rows / lists, mean);
+    }
+    let mut centroids = Centroids::from_means(sample.blocks, &means, weights);
+    for _ in 0..PASSES {
+        let assigned = sample.assign(&centroids, cancel);
+        if assigned.len() < rows {
+            return None;
+        }
+        let mut members: Vec<Vec<u32>> = vec![Vec::new(); lists];
+        (0u32..).zip(&assigned).for_each(|(row, &list)| members[list as usize].push(row));
+        divide_the_largest(&mut members);
+        means.par_chunks_exact_mut(dims).zip(&members).for_each(|(mean, members)| {
+            if !members.is_empty() {
+                mean.fill(0.0);
+                members.iter().for_each(|&row| sample.add(row as usize, mean));
+                let share = 1.0 / members.len() as f32;
+                mean.iter_mut().for_each(|value| *value *= share);
+            }
+        });
+        centroids = Centroids::from_means(sample.blocks, &means, weights);
+    }
+    Some(centroids)
+}
+
+/// Lists without a member take half of the largest: every second of its rows.
+fn divide_the_largest(members: &mut [Vec<u32>]) {
+    let empty: Vec<usize> = (0..members.len()).filter(|&list| members[list].is_empty()).collect();
+    let mut large: std::collections::BinaryHeap<(usize, usize)> =
+        members.iter().enumerate().map(|(list, rows)| (rows.len(), list)).collect();
+    for list in empty {
+        let Some((_, largest)) = large.pop().filter(|(rows, _)| *rows > 1) else { return };
+        let all = std::mem::take(&mut members[largest]);
+        let half =
+            |odd| all.iter().enumerate().filter(move |(i, _)| (i % 2 == 1) == odd).map(|(_, &row)| row);
+        members[largest] = half(false).collect();
+        members[list] = half(true).collect();
+        large.push((members[largest].len(), largest));
+        large.push((members[list].len(), list));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_clusters_of_a_sample() {
+        let blocks = [8];
+        let (mut codes, mut inv_norms) = (Vec::new(), Vec::new());
+        for row in 0..400 {
+            let mut values = [0i8; 8];
+            values[row % 8] = 120;
+            values[(row + 1) % 8] = (row % 5) as i8;
+            let norm = values.iter().map(|&v| f32::from(v).powi(2)).sum::<f32>().sqrt();
+            codes.extend(values);
+            inv_norms.push(1.0 / norm);
+        }
+        let sample = Sample { blocks: &blocks, codes: &codes, inv_norms: &inv_norms };
+        let go_on = AtomicBool::new(false);
+        let centroids = train(&sample, 8, &[1.0], &go_on).unwrap();
+        let assigned = sample.assign(&centroids, &go_on);
+        let lists: std::collections::BTreeSet<u32> = assigned.iter().copied().collect();
+        assert_eq!(lists.len(), 8);
+        assert!((0..400).all(|row| assigned[row] == assigned[row % 8]));
+    }
+}

@@ -1,0 +1,13 @@
+//! Lists of rows around centres (an inverted file), with codes of one bit a value.
+
+mod centroids;
+mod code;
+mod gaps;
+mod kmeans;
+mod probe;
+mod rotate;
+
+pub(crate) use centroids::{Centroids, Encoder};
+pub(crate) use gaps::{DEPTHS, Gaps, Reach};
+pub(crate) use kmeans::{Sample, train};
+pub(crate) use probe::{ListQuery, probe};

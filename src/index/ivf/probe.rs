@@ -1,0 +1,197 @@
+//! Searching lists: codes of one bit dismiss most rows, the upper plane most of the rest, whole rows decide.
+
+use std::ops::Range;
+
+use roaring::RoaringBitmap;
+
+use super::centroids::{Centroids, Ranking};
+use crate::index::flat::{Scan, Score};
+use crate::index::query::QueryCode;
+use crate::index::rows::ListedRows;
+use crate::index::top::{Place, Ranked, Top};
+use crate::kernel::bits::{self, BitsQuery, GROUP, GROUP_FACTORS};
+use crate::kernel::table::TableRow;
+use crate::vector::{Layout, RowCode};
+
+/// A row is dismissed by its one-bit code when its score is below the bar by so many standard deviations of the
+/// estimate. Of rows that belong among the best about one in a hundred and fifty is lost by it.
+const DEVIATIONS: f32 = 1.9;
+
+/// What part of the proved bound on the fine plane's share in a score is allowed for when lists are searched: the bound
+/// is some forty standard deviations.
+const FINE_SHARE: f32 = 0.125;
+
+/// A query against the lists around one set of centres.
+#[derive(Debug, Clone)]
+pub(crate) struct ListQuery {
+    bits: BitsQuery,
+    ranking: Ranking,
+    /// Lists are taken in bands of falling cosines; this is where the last one ended.
+    reached: f32,
+}
+
+impl ListQuery {
+    /// `weights`: one a block, with a sum of 1.
+    pub(crate) fn new(centroids: &Centroids, layout: &Layout, row: &RowCode, weights: &[f32]) -> Self {
+        let factors: Vec<f32> = row.inv_norms.iter().zip(weights).map(|(inv, w)| 16.0 * inv * w).collect();
+        let ranking = centroids.rank(&TableRow::new(centroids.blocks(), &row.codes, &factors), weights);
+        let mut values = row.decode(layout);
+        for (range, weight) in layout.ranges().zip(weights) {
+            values[range].iter_mut().for_each(|value| *value *= weight);
+        }
+        let norm = values.iter().map(|value| value * value).sum::<f32>().sqrt();
+        values.resize(bits::padded(values.len()), 0.0);
+        centroids.rotation().apply(&mut values);
+        Self { bits: BitsQuery::new(&values, DEVIATIONS * norm), ranking, reached: f32::INFINITY }
+    }
+
+    /// The lists that come next, best first, down to `gap` below the best; none when there are none left at all.
+    pub(crate) fn next(&mut self, gap: f32) -> Option<Vec<u32>> {
+        if self.reached == f32::NEG_INFINITY {
+            return None;
+        }
+        // No two cosines are further apart.
+        let low = if gap > 2.0 { f32::NEG_INFINITY } else { self.ranking.best() - gap };
+        let lists = self.ranking.between(low, self.reached);
+        self.reached = self.reached.min(low);
+        Some(lists)
+    }
+
+    /// How far below the best list another one is.
+    pub(crate) fn below_best(&self, list: u32) -> f32 {
+        self.ranking.best() - self.ranking.cosines[list as usize]
+    }
+}
+
+/// What the search of a list met.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Probe {
+    /// Rows whose codes were looked at.
+    pub(crate) scanned: u64,
+    /// Rows of the list that count, dead ones perhaps among them when nothing is filtered.
+    pub(crate) matching: u64,
+    /// Rows found at or above the minimum.
+    pub(crate) counted: u64,
+}
+
+/// Searches one list. With a minimum every row at or above it is looked for and counted; without one, those that may be
+/// among the best.
+pub(crate) fn probe<R: ListedRows>(
+    rows: &R,
+    list: u32,
+    query: &QueryCode,
+    lists: &ListQuery,
+    scan: &Scan<'_>,
+    top: &mut Top,
+) -> Result<Probe, R::Error> {
+    let range = rows.list(list)?;
+    let mut met = Probe::default();
+    if range.is_empty() {
+        return Ok(met);
+    }
+    let mut search = Search { rows, query, scan, top, met: &mut met, failed: None };
+    let base = lists.ranking.dots[list as usize];
+    match scan.only {
+        None => {
+            search.met.matching = u64::from(range.end - range.start);
+            let any_dead = !scan.dead.is_empty();
+            search.run(&lists.bits, base, range, |position| !any_dead || !scan.dead.contains(position))?;
+        }
+        Some(only) => {
+            for (groups, masks) in runs(only, range) {
+                search.met.matching += masks.iter().map(|mask| u64::from(mask.count_ones())).sum::<u64>();
+                let first = groups.start * GROUP as u32;
+                let range = first..groups.end * GROUP as u32;
+                search.run(&lists.bits, base, range, |position| {
+                    let at = (position - first) as usize;
+                    masks[at / GROUP] >> (at % GROUP) & 1 == 1
+                })?;
+            }
+        }
+    }
+    Ok(met)
+}
+
+/// Runs of groups with rows of a bitmap in a range, and of each group which.
+fn runs(only: &RoaringBitmap, range: Range<u32>) -> Vec<(Range<u32>, Vec<u16>)> {
+    let mut runs: Vec<(Range<u32>, Vec<u16>)> = Vec::new();
+    for position in only.range(range) {
+        let (group, bit) = (position / GROUP as u32, 1 << (position % GROUP as u32));
+        match runs.last_mut() {
+            Some((groups, masks)) if group + 1 == groups.end => {
+                if let Some(mask) = masks.last_mut() {
+                    *mask |= bit;
+                }
+            }
+            Some((groups, masks)) if group == groups.end => {
+                groups.end += 1;
+                masks.push(bit);
+            }
+            _ => runs.push((group..group + 1, vec![bit])),
+        }
+    }
+    runs
+}
+
+struct Search<'s, 'a, R: ListedRows> {
+    rows: &'s R,
+    query: &'s QueryCode,
+    scan: &'s Scan<'a>,
+    top: &'s mut Top,
+    met: &'s mut Probe,
+    failed: Option<R::Error>,
+}
+
+impl<R: ListedRows> Search<'_, '_, R> {
+    fn bar(&self) -> f32 {
+        if self.scan.min_score > f32::NEG_INFINITY { self.scan.min_score } else { self.top.bar() }
+    }
+
+    /// Goes through the rows of a range, by whole groups.
+    fn run(
+        &mut self,
+        bits: &BitsQuery,
+        base: f32,
+        range: Range<u32>,
+        counts: impl Fn(u32) -> bool,
+    ) -> Result<(), R::Error> {
+        let first = range.start / GROUP as u32;
+        let groups = first..range.end.div_ceil(GROUP as u32);
+        let (codes, factors) = self.rows.bits(groups)?;
+        self.met.scanned += (factors.len() / GROUP_FACTORS * GROUP) as u64;
+        let bar = self.bar();
+        bits.scan(codes, factors, base, bar, |group, mut mask| {
+            let start = (first + group as u32) * GROUP as u32;
+            while mask != 0 {
+                let position = start + mask.trailing_zeros();
+                mask &= mask - 1;
+                if range.contains(&position)
+                    && counts(position)
+                    && let Err(error) = self.one(position)
+                {
+                    self.failed.get_or_insert(error);
+                    return f32::INFINITY;
+                }
+            }
+            self.bar()
+        });
+        self.failed.take().map_or(Ok(()), Err)
+    }
+
+    fn one(&mut self, position: u32) -> Result<(), R::Error> {
+        let run = self.rows.run(position..position + 1)?;
+        let slack = self.query.slack(run.inv_norms) * FINE_SHARE;
+        if self.query.coarse(run.codes, run.inv_norms) + slack < self.bar() {
+            return Ok(());
+        }
+        let score = self.query.score(run.codes, self.rows.fine(position)?, run.inv_norms);
+        if score >= self.scan.min_score {
+            self.met.counted += 1;
+            if score >= self.top.bar() {
+                let place = Place { part: self.scan.part, position };
+                self.top.offer(Ranked { score, order: self.rows.order(position)?, place });
+            }
+        }
+        Ok(())
+    }
+}

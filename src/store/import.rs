@@ -1,0 +1,88 @@
+//! Many images at once, without the log: a run of them becomes a segment, and is durable when its manifest is.
+
+use std::sync::{Arc, PoisonError};
+
+use super::compact::LiveRows;
+use super::draft::{Draft, Op};
+use super::error::StoreError;
+use super::log;
+use super::snapshot::Snapshot;
+use super::tail::Tail;
+use super::writer::Results;
+use super::{Core, lock};
+
+/// The right to commit, until it drops: others wait.
+struct Turn<'a>(&'a Core);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.queue).busy = false;
+        self.0.turn.notify_all();
+    }
+}
+
+impl Core {
+    fn take_turn(&self) -> Turn<'_> {
+        let mut queue = lock(&self.queue);
+        while queue.busy {
+            queue = self.turn.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        queue.busy = true;
+        Turn(self)
+    }
+
+    /// Applies changes that add rows, and writes these as a segment of their own. Changes by others wait meanwhile;
+    /// merges too. `expected` is how many images there will be in all, as far as anybody knows.
+    ///
+    /// Either all of it is durable and visible when it returns, or nothing.
+    pub(crate) fn import(&self, ops: Vec<Op>, expected: u64) -> Result<Results, StoreError> {
+        drop(self.writable()?);
+        let _merging = lock(&self.merging);
+        let _turn = self.take_turn();
+        self.guarded(|| self.import_run(ops, expected))
+    }
+
+    fn import_run(&self, ops: Vec<Op>, expected: u64) -> Result<Results, StoreError> {
+        // The log is replayed over the segments, so what it says of these paths must be older than the run: in segments.
+        {
+            let mut writer = self.writable()?;
+            writer.mark_dirty()?;
+            if writer.log.len() > log::HEADER as u64 {
+                writer.freeze()?;
+                self.publish(&writer);
+            }
+        }
+        while self.seal_next()? {}
+        let base = self.snapshot();
+        let (next_order, capacity) = {
+            let writer = self.writable()?;
+            writer.ready()?;
+            (writer.next_order, writer.manifest.about.capacity)
+        };
+        let mut draft = Draft::new(&base, next_order, capacity);
+        let results: Results =
+            ops.into_iter().map(|op| draft.apply(op).map(|(outcome, _)| outcome)).collect();
+        let run = draft.into_run();
+        let replaced = run.killed.iter().map(|&place| base.path(place).map(str::to_owned));
+        let replaced: Vec<String> = replaced.collect::<Result<_, _>>()?;
+        let mut tail = Tail::default();
+        tail.push(run.rows);
+        let alone = Snapshot {
+            sealed: Vec::new(),
+            frozen: Vec::new(),
+            tail,
+            tail_dead: Arc::new(run.dead),
+            ..(*base).clone()
+        };
+        let expected = expected.max(base.live() + alone.live());
+        self.train_for_import(&alone, expected)?;
+        let newest = self.snapshot();
+        let rows = LiveRows::of(&alone, &[0], newest.centres.last())?;
+        let built = self.write(&alone, &rows)?;
+        let mut writer = self.writable()?;
+        writer.next_order = run.next_order;
+        let published = writer.publish_imported(built, &replaced);
+        self.publish(&writer);
+        published.map(|()| results)
+    }
+}

@@ -1,0 +1,129 @@
+//! Searching a snapshot: parts without lists exhaustively, then lists around each set of centres.
+
+use std::time::Instant;
+
+use roaring::RoaringBitmap;
+
+use super::error::StoreError;
+use super::snapshot::Snapshot;
+use crate::index::{ListQuery, ListedRows, Place, QueryCode, Scan, Top, probe};
+use crate::vector::RowCode;
+
+/// Which rows count, and how long to look for them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Look<'a> {
+    /// Of each part the only rows that count; all when there are none.
+    pub(crate) only: Option<&'a [RoaringBitmap]>,
+    /// Scores below it do not count.
+    pub(crate) min_score: f32,
+    /// No further list is begun after this moment.
+    pub(crate) until: Option<Instant>,
+}
+
+/// What a search met.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Looked {
+    /// Rows whose codes were looked at.
+    pub(crate) scanned: u64,
+    /// Lists that were searched.
+    pub(crate) lists: u64,
+    /// Rows found at or above the minimum; those that were seen not to be among the best are not counted when
+    /// there is no minimum.
+    pub(crate) counted: u64,
+    /// Whether time ran out.
+    pub(crate) cut: bool,
+}
+
+impl Snapshot {
+    /// Whether any part has lists: otherwise every search is exhaustive.
+    pub(crate) fn has_lists(&self) -> bool {
+        self.sealed.iter().any(|sealed| sealed.segment.centres().is_some())
+    }
+
+    /// Looks for the best rows: exhaustively where there are no lists, and in lists whose cosine with the query is at
+    /// most `gap` below that of the best list, and in more of them until there are `enough` rows.
+    pub(crate) fn look(
+        &self,
+        (row, weights): (&RowCode, &[f32]),
+        gap: f32,
+        enough: usize,
+        look: &Look<'_>,
+        top: &mut Top,
+    ) -> Result<Looked, StoreError> {
+        let query = QueryCode::new(&self.layout, row, weights);
+        let mut looked = Looked::default();
+        for part in self.parts().filter(|&part| self.segment(part).is_none_or(|s| s.centres().is_none())) {
+            let (scored, counted) = self.scan(&query, &self.scan_of(part, look), top)?;
+            looked.scanned += scored;
+            looked.counted += counted;
+        }
+        for centres in &self.centres {
+            let id = centres.entry.id;
+            if !self.sealed.iter().any(|sealed| sealed.segment.centres() == Some(id)) {
+                continue;
+            }
+            let mut lists = ListQuery::new(&centres.centroids, &self.layout, row, weights);
+            let mut gap = gap;
+            while let Some(band) = self.probe_band(id, &query, &mut lists, gap, look, top)? {
+                looked.scanned += band.scanned;
+                looked.lists += band.lists;
+                looked.counted += band.counted;
+                looked.cut |= band.cut;
+                if top.held() >= enough || looked.cut {
+                    break;
+                }
+                gap = gap * 1.5 + 0.05;
+            }
+        }
+        Ok(looked)
+    }
+
+    /// Searches the next lists around some centres, down to `gap` below the best; none when all were searched.
+    pub(crate) fn probe_band(
+        &self,
+        centres: u64,
+        query: &QueryCode,
+        lists: &mut ListQuery,
+        gap: f32,
+        look: &Look<'_>,
+        top: &mut Top,
+    ) -> Result<Option<Looked>, StoreError> {
+        let Some(band) = lists.next(gap) else { return Ok(None) };
+        let mut looked = Looked::default();
+        let parts: Vec<u32> = self
+            .parts()
+            .filter(|&part| self.segment(part).is_some_and(|s| s.centres() == Some(centres)))
+            .collect();
+        for list in band {
+            if look.until.is_some_and(|until| Instant::now() >= until) {
+                looked.cut = true;
+                break;
+            }
+            for &part in &parts {
+                let Some(segment) = self.segment(part) else { continue };
+                let met = probe(segment, list, query, lists, &self.scan_of(part, look), top)?;
+                looked.scanned += met.scanned;
+                looked.counted += met.counted;
+            }
+            looked.lists += 1;
+        }
+        Ok(Some(looked))
+    }
+
+    fn scan_of<'a>(&'a self, part: u32, look: &Look<'a>) -> Scan<'a> {
+        let (rows, dead) = self.part(part);
+        let only = look.only.and_then(|parts| parts.get(part as usize));
+        Scan { part, rows, only, dead, min_score: look.min_score }
+    }
+
+    /// The list that a row of a segment with lists lies in.
+    pub(crate) fn list_of(&self, place: Place) -> Result<u32, StoreError> {
+        let Some(segment) = self.segment(place.part) else { return Ok(0) };
+        let (mut low, mut high) = (0, segment.lists() as u32);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if segment.list(middle)?.end <= place.position { low = middle + 1 } else { high = middle }
+        }
+        Ok(low)
+    }
+}

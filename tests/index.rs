@@ -1,0 +1,341 @@
+//! Searching by lists: what is found, in which order, page by page, beside changes.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use lookalike::{
+    Add, CreateInstance, Delete, Effort, EmbedError, Embedder, Embedding, Instance, Mode, Query, Source,
+    Tags, View,
+};
+
+use crate::bed::{Bed, Random};
+
+/// Vectors of two blocks, 24 and 8 values, weighed as the built-in model weighs its own.
+struct Pairs;
+
+impl Embedder for Pairs {
+    fn name(&self) -> &str {
+        "pairs"
+    }
+    fn version(&self) -> u32 {
+        1
+    }
+    fn blocks(&self) -> &[usize] {
+        &[24, 8]
+    }
+    fn weights(&self, mode: Mode) -> Vec<f32> {
+        match mode {
+            Mode::Semantic => vec![1.0, 0.0],
+            Mode::Copy => vec![1.0, 4.0],
+            Mode::Balanced => vec![1.0, 1.0],
+            _ => vec![1.0, 0.25],
+        }
+    }
+    fn embed(&self, _: View<'_>) -> Result<Embedding, EmbedError> {
+        Err(EmbedError::Failed("vectors only".into()))
+    }
+}
+
+const DIMS: usize = 32;
+
+/// Vectors around sixty centres.
+fn clustered(random: &mut Random) -> Vec<f32> {
+    let mut centre = Random(1000 + random.below(60));
+    let noise = random.vector(DIMS);
+    centre.vector(DIMS).iter().zip(noise).map(|(c, n)| c + 0.6 * n).collect()
+}
+
+fn instance(bed: &Bed) -> Instance {
+    bed.gallery.create(&CreateInstance::new("pairs", "pairs").tags(["color", "rare"])).unwrap();
+    bed.gallery.instance("pairs").unwrap()
+}
+
+fn rows(count: u64, seed: u64) -> Vec<Add<'static>> {
+    let mut random = Random(seed);
+    (0..count)
+        .map(|i| {
+            let tags = Tags::from([("color", (i % 3).to_string()), ("rare", (i / 7).to_string())]);
+            Add::new(format!("row/{i}"), Source::vector(clustered(&mut random))).tags(tags)
+        })
+        .collect()
+}
+
+/// Images of an instance: path, blocks of unit norm.
+type Stored = BTreeMap<String, Vec<f32>>;
+
+fn stored(instance: &Instance, count: u64) -> Stored {
+    let reader = instance.reader().unwrap();
+    let paths = (0..count).map(|i| format!("row/{i}")).filter(|path| reader.check(path).unwrap());
+    paths.map(|path| (path.clone(), reader.vector(&path).unwrap())).collect()
+}
+
+/// Scores by brute force over what is stored, best first.
+fn brute_force(stored: &Stored, query: &[f32], weights: [f32; 2]) -> Vec<(f32, String)> {
+    let unit = |block: &[f32]| {
+        let norm = block.iter().map(|v| v * v).sum::<f32>().sqrt();
+        block.iter().map(|v| v / norm).collect::<Vec<f32>>()
+    };
+    let query = [unit(&query[..24]), unit(&query[24..])];
+    let mut all: Vec<(f32, String)> = stored
+        .iter()
+        .map(|(path, row)| {
+            let dot = |block: usize, from: usize| -> f32 {
+                query[block].iter().zip(&row[from..]).map(|(a, b)| a * b).sum()
+            };
+            let score = (weights[0] * dot(0, 0) + weights[1] * dot(1, 24)) / (weights[0] + weights[1]);
+            (score, path.clone())
+        })
+        .collect();
+    all.sort_by(|a, b| b.0.total_cmp(&a.0));
+    all
+}
+
+fn paths(instance: &Instance, query: &Query<'_>) -> Vec<String> {
+    instance.search(query).unwrap().hits.into_iter().map(|hit| hit.path).collect()
+}
+
+/// In every mode, exactly and by lists, with and without deleted images.
+#[test]
+fn lists_find_what_brute_force_finds() {
+    let bed = Bed::with(|b| b.model(Pairs).train_rows(2_000));
+    let pairs = instance(&bed);
+    assert_eq!(pairs.import(rows(6_000, 3)).unwrap().added, 6_000);
+    for i in (0..6_000).step_by(11) {
+        pairs.delete(&*format!("row/{i}")).unwrap();
+    }
+    let stats = pairs.stats().unwrap();
+    assert!(stats.lists >= 64 && stats.images < 6_000 && stats.dead > 500, "{stats:?}");
+    let stored = stored(&pairs, 6_000);
+    let modes = [
+        (Mode::Default, [1.0, 0.25]),
+        (Mode::Semantic, [1.0, 0.0]),
+        (Mode::Copy, [1.0, 4.0]),
+        (Mode::Balanced, [1.0, 1.0]),
+    ];
+    bed.gallery.create(&CreateInstance::new("coder", "pairs")).unwrap();
+    let coder = bed.gallery.instance("coder").unwrap();
+    let mut random = Random(77);
+    for (mode, weights) in modes {
+        let (mut found, mut probed, queries) = ([0usize; 4], 0, 60);
+        for _ in 0..queries {
+            // As it is rounded when it is kept: so does a search round it.
+            coder.add(&Add::new("query", Source::vector(clustered(&mut random)))).unwrap();
+            let vector = coder.vector("query").unwrap();
+            let all = brute_force(&stored, &vector, weights);
+            let tenth = all[9].0;
+            let efforts = [Effort::Fast, Effort::Default, Effort::High, Effort::Exact];
+            for (effort, found) in efforts.into_iter().zip(&mut found) {
+                let query = Query::vector(&vector[..]).mode(mode).effort(effort);
+                let page = pairs.search(&query).unwrap();
+                assert_eq!((page.count, page.hits.len()), (stats.images, 10));
+                assert_eq!(page.found.exact, effort == Effort::Exact);
+                probed += page.found.lists_probed;
+                let score = |path: &str| all.iter().find(|(_, p)| p == path).unwrap().0;
+                // Brute force here sums in f32: rows as good as the tenth may change places.
+                *found += page.hits.iter().filter(|hit| score(&hit.path) >= tenth - 2e-6).count();
+            }
+        }
+        let recall = found.map(|found| found as f32 / (10 * queries) as f32);
+        println!("{mode:?}: {recall:?}, {} lists a search", probed / (3 * queries as u64));
+        assert_eq!(recall[3], 1.0);
+        assert!(recall[0] > 0.85 && recall[1] > 0.95 && recall[2] > 0.98, "{mode:?} {recall:?}");
+    }
+}
+
+/// Whatever the pages' length, and whether the filter leaves lists to search or rows to read.
+#[test]
+fn pages_neither_overlap_nor_skip() {
+    let bed = Bed::with(|b| b.model(Pairs).train_rows(2_000));
+    let pairs = instance(&bed);
+    pairs.import(rows(9_500, 5)).unwrap();
+    let mut random = Random(8);
+    let vector = clustered(&mut random);
+    for (query, matches) in
+        [(Query::vector(&vector[..]), 9_500u64), (Query::vector(&vector[..]).tag("color", "1"), 3_167)]
+    {
+        for limit in [10u32, 100] {
+            let reader = pairs.reader().unwrap();
+            let (mut seen, mut pages) = (HashSet::new(), 0);
+            // Short pages at the start and at the joints of the prefixes, long ones all the way.
+            let offsets: Vec<u64> = if limit == 10 {
+                (0..200)
+                    .step_by(10)
+                    .chain((1_000..1_060).step_by(10))
+                    .chain((8_160..8_240).step_by(10))
+                    .collect()
+            } else {
+                (0..9_600).step_by(100).collect()
+            };
+            for offset in offsets {
+                let page = reader.search(&query.clone().limit(limit).offset(offset)).unwrap();
+                assert_eq!(page.count, matches);
+                let expected = matches.saturating_sub(offset).min(u64::from(limit));
+                assert_eq!(page.hits.len() as u64, expected, "offset {offset}");
+                for hit in page.hits {
+                    assert!(seen.insert(hit.path.clone()), "{} again at {offset}", hit.path);
+                }
+                pages += 1;
+            }
+            assert!(pages > 20 && (limit == 10 || seen.len() as u64 == matches));
+        }
+    }
+}
+
+/// A filter that leaves many images is answered by lists, one that leaves few by reading these.
+#[test]
+fn filters_large_and_small() {
+    let bed = Bed::with(|b| b.model(Pairs).train_rows(2_000));
+    let pairs = instance(&bed);
+    let all = (0..60_000u64).map(|i| {
+        let mut random = Random(i * 7 + 1);
+        let tags = Tags::from([("color", if i % 10 < 9 { "many" } else { "few" })]);
+        Add::new(format!("row/{i}"), Source::vector(clustered(&mut random))).tags(tags)
+    });
+    assert_eq!(pairs.import(all).unwrap().added, 60_000);
+    let mut random = Random(4);
+    let (mut same, queries) = (0, 30);
+    for _ in 0..queries {
+        let vector = clustered(&mut random);
+        let many = Query::vector(&vector[..]).tag("color", "many");
+        let page = pairs.search(&many).unwrap();
+        assert_eq!((page.count, page.found.exact), (54_000, false));
+        assert!(page.hits.iter().all(|hit| hit.tags.get("color") == Some(&["many".to_owned()][..])));
+        let exact: HashSet<String> = paths(&pairs, &many.clone().effort(Effort::Exact)).into_iter().collect();
+        same += page.hits.iter().filter(|hit| exact.contains(&hit.path)).count();
+        let few = pairs.search(&Query::vector(&vector[..]).tag("color", "few")).unwrap();
+        assert_eq!((few.count, few.found.exact, few.found.rows_scanned), (6_000, true, 6_000));
+    }
+    assert!(same as f32 >= 0.95 * (10 * queries) as f32, "{same} of {}", 10 * queries);
+}
+
+#[test]
+fn a_minimum_counts_what_lists_hold() {
+    let bed = Bed::with(|b| b.model(Pairs).train_rows(2_000));
+    let pairs = instance(&bed);
+    pairs.import(rows(6_000, 3)).unwrap();
+    let mut random = Random(5);
+    for _ in 0..20 {
+        let vector = clustered(&mut random);
+        let query = Query::vector(&vector[..]).min_sim(0.8).effort(Effort::High);
+        let (lists, all) =
+            (pairs.search(&query).unwrap(), pairs.search(&query.clone().effort(Effort::Exact)).unwrap());
+        assert!(lists.count <= all.count && lists.count as f32 >= 0.9 * all.count as f32);
+        assert!(lists.hits.iter().all(|hit| hit.sim >= Some(0.8)) && all.found.exact && !lists.found.exact);
+    }
+}
+
+#[test]
+fn a_search_by_path_finds_itself_first_and_a_budget_ends_a_search() {
+    let bed = Bed::with(|b| b.model(Pairs).train_rows(2_000));
+    let pairs = instance(&bed);
+    pairs.import(rows(6_000, 3)).unwrap();
+    for i in (0..6_000).step_by(97) {
+        let path = format!("row/{i}");
+        let page = pairs.search(&Query::path(&*path)).unwrap();
+        assert_eq!((page.hits[0].path.as_str(), page.hits[0].sim), (&*path, Some(1.0)));
+        let others = pairs.search(&Query::path(&*path).exclude_self()).unwrap();
+        assert_eq!(others.count, page.count - 1);
+        assert!(others.hits.iter().all(|hit| hit.path != path));
+    }
+    let query = Query::path("row/1").effort(Effort::High);
+    let page = pairs.search(&query.clone().budget(Duration::ZERO)).unwrap();
+    assert_eq!((page.found.lists_probed, page.hits.len()), (0, 1));
+    let page = pairs.search(&query.budget(Duration::from_secs(60))).unwrap();
+    assert_eq!(page.hits.len(), 10);
+}
+
+/// Threads seal, train and merge while callers add, delete and search; each search sees one state.
+#[test]
+fn the_index_grows_beside_changes_and_searches() {
+    let bed = Bed::with(|b| b.model(Pairs).background(true).tail_rows(500).train_rows(2_000));
+    let pairs = instance(&bed);
+    let (stop, searches) = (AtomicBool::new(false), AtomicU64::new(0));
+    let all = rows(12_000, 9);
+    std::thread::scope(|scope| {
+        for seed in 0..2 {
+            let (pairs, stop, searches) = (pairs.clone(), &stop, &searches);
+            scope.spawn(move || {
+                let mut random = Random(seed);
+                while !stop.load(Ordering::Relaxed) {
+                    let reader = pairs.reader().unwrap();
+                    let vector = clustered(&mut random);
+                    let page = reader.search(&Query::vector(vector)).unwrap();
+                    assert_eq!(page.count, reader.len());
+                    assert_eq!(page.hits.len() as u64, reader.len().min(10));
+                    let distinct: HashSet<&str> = page.hits.iter().map(|hit| hit.path.as_str()).collect();
+                    assert_eq!(distinct.len(), page.hits.len());
+                    for hit in &page.hits {
+                        assert!(reader.check(&hit.path).unwrap());
+                    }
+                    searches.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for (number, group) in all.chunks(100).enumerate() {
+            assert!(pairs.add_batch(group, &Default::default()).iter().all(Result::is_ok));
+            // An image of long ago, perhaps in a segment that is being merged.
+            let path = format!("row/{}", number * 37);
+            pairs.delete(Delete::new(&*path).if_exists()).unwrap();
+            assert!(!pairs.check(&path).unwrap());
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert!(searches.into_inner() > 20);
+    let gone: HashSet<String> = (0..120).map(|number| format!("row/{}", number * 37)).collect();
+    let check = |pairs: &Instance| {
+        assert_eq!(pairs.len().unwrap(), 12_000 - 120);
+        for i in 0..12_000 {
+            let path = format!("row/{i}");
+            assert_eq!(pairs.check(&path).unwrap(), !gone.contains(&path), "{path}");
+        }
+        pairs.verify().unwrap();
+    };
+    check(&pairs);
+    pairs.optimize().unwrap();
+    let stats = pairs.stats().unwrap();
+    assert_eq!((stats.segments, stats.tail_rows, stats.dead), (1, 0, 0), "{stats:?}");
+    assert!(stats.lists >= 64);
+    check(&pairs);
+    drop(pairs);
+    check(&bed.gallery.instance("pairs").unwrap());
+}
+
+/// What an import replaces stays replaced, whatever the log said of it before, and what is wrong is told.
+#[test]
+fn an_import_is_durable_as_a_whole() {
+    let bed = Bed::with(|b| b.model(Pairs).train_rows(100));
+    let pairs = instance(&bed);
+    let mut old = rows(50, 1);
+    assert!(pairs.add_batch(&old, &Default::default()).iter().all(Result::is_ok));
+    pairs.delete("row/49").unwrap();
+    let first = pairs.vector("row/7").unwrap();
+    old.truncate(0);
+    let mut new = rows(400, 2);
+    new.push(Add::new("row/399", Source::vector(vec![2.0; DIMS])));
+    new.push(Add::new("bad", Source::vector(vec![f32::NAN; DIMS])));
+    new.push(Add::new("", Source::vector(vec![1.0; DIMS])));
+    let imported = pairs.import(new).unwrap();
+    assert_eq!((imported.added, imported.replaced, imported.failed), (351, 50, 2));
+    let codes: Vec<(u64, String)> =
+        imported.failures.iter().map(|(place, error)| (*place, error.code().to_string())).collect();
+    assert_eq!(codes, [(401, "IS.1005".to_owned()), (402, "IS.2012".to_owned())]);
+    // The files as they are now are what a crash would leave.
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::create_dir(copy.path().join("pairs")).unwrap();
+    for entry in std::fs::read_dir(bed.root().join("pairs")).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), copy.path().join("pairs").join(entry.file_name())).unwrap();
+    }
+    let gallery = lookalike::Gallery::builder(copy.path()).model(Pairs).open().unwrap();
+    let after = gallery.instance("pairs").unwrap();
+    for instance in [&pairs, &after] {
+        assert_eq!(instance.len().unwrap(), 400);
+        assert_ne!(instance.vector("row/7").unwrap(), first);
+        // The order of insertion is that of the first addition.
+        let page = instance.search(&Query::tags(Tags::from([("color", "0")])).limit(3)).unwrap();
+        let paths: Vec<&str> = page.hits.iter().map(|hit| hit.path.as_str()).collect();
+        assert_eq!(paths, ["row/0", "row/3", "row/6"]);
+        instance.verify().unwrap();
+    }
+}
