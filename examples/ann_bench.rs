@@ -21,8 +21,8 @@
 //! by one, and in batches until the first segment would be sealed. Then the instance proper is built, in batches while
 //! a thread searches as fast as it can, or with `--import` through the bulk path. The program then starts itself anew
 //! with `--query-only`, so that memory and opening are those of a fresh process, and searches: for each effort an
-//! untimed pass over all queries, one for ten hits, one for a hundred; the limit-10 searches are those that latencies and
-//! recall@10 come from.
+//! untimed pass over all queries, one for ten hits, one for a hundred. Latencies and recall@10 are those of the searches
+//! for ten.
 //!
 //! Each figure is a line of JSON. `ids_EFFORT.npy` in DIR (i32 `[Q, 100]`) holds the rows that the limit-100 searches
 //! gave, `ids10_EFFORT.npy` (i32 `[Q, 10]`) those of the limit-10 searches, so that recall can be computed by others.
@@ -51,7 +51,7 @@ mod report;
 #[path = "support/vectors_only.rs"]
 mod vectors_only;
 
-use measure::{Filter, KEPT, Questions, at_least_one, effort};
+use measure::{Filter, KEPT, Opened, Questions, at_least_one, effort};
 use report::{Latencies, Peak, join, line, round};
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -379,13 +379,15 @@ fn rate(figure: &str, rows: usize, seconds: f64, fields: Value, mut latencies: L
 // Searching.
 
 fn search(options: &Options, dir: &Path) -> Outcome<()> {
+    let opened =
+        Opened::new(dir, NAME, npy::Array::<f32>::open(&options.dir.join("queries.npy"))?.columns())?;
     let questions = questions(&options.dir)?;
-    let (_gallery, instance) = measure::open(dir, NAME, &questions)?;
+    opened.describe(dir, &questions)?;
     let plan = measure::Plan { efforts: &options.efforts, passes: options.passes, threads: options.threads };
-    measure::searches(&instance, &questions, &plan, &options.dir)?;
+    measure::searches(&opened.instance, &questions, &plan, &options.dir)?;
     if options.filters {
         for filter in filters(&options.dir, questions.len())? {
-            measure::filters(&instance, &questions, &filter, &plan)?;
+            measure::filters(&opened.instance, &questions, &filter, &plan)?;
         }
     }
     Ok(())

@@ -22,7 +22,6 @@
 //! Each figure is a line of JSON. Searching is done by a fresh process, on one thread, with everything in the system's
 //! cache that fits: for each effort an untimed pass over the queries and then the timed ones.
 
-use std::collections::HashSet;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -51,7 +50,7 @@ mod vectors_only;
 #[path = "support/world.rs"]
 mod world;
 
-use measure::{Filter, KEPT, Questions, at_least_one, effort};
+use measure::{Filter, KEPT, Opened, Questions, at_least_one, effort};
 use random::{Random, mix};
 use report::{Peak, line, round};
 use truth::{Targets, Truth};
@@ -364,15 +363,16 @@ fn build(options: &Options) -> Outcome<()> {
             "of_which_world_bytes": world.bytes(),
         }),
     )?;
-    let pairs = options.rows as f64 * options.queries as f64;
+    let pairs = options.rows * options.queries as u64;
+    let gflops = |values: usize| round(pairs as f64 * 2.0 * values as f64 / comparing / 1e9, 1);
     line(
         "truth",
         &json!({
             "pairs": pairs,
             "pairs_scored_in_full": truth.scored,
             // Multiplications and additions that were done, and that comparing in full would have taken.
-            "gflops_a_thread": round(pairs * 2.0 * truth::HEAD as f64 / comparing / 1e9, 1),
-            "gflops_a_thread_as_if_in_full": round(pairs * 2.0 * DIMS as f64 / comparing / 1e9, 1),
+            "gflops_a_thread": gflops(truth::HEAD),
+            "gflops_a_thread_as_if_in_full": gflops(DIMS),
             "filter_matches": truth.matches,
         }),
     )?;
@@ -424,14 +424,12 @@ fn load(dir: &Path) -> Outcome<(Questions, Filter)> {
 // Searching.
 
 fn search(options: &Options) -> Outcome<()> {
+    let dir = gallery_dir(&options.dir);
+    let opened = Opened::new(&dir, NAME, DIMS)?;
     let (questions, filter) = load(&options.dir)?;
-    // With the rows drawn at random, a row that is twice among the best of a query would be a mistake of this program.
-    if questions.truth.chunks(KEPT).any(|best| best.iter().collect::<HashSet<_>>().len() < best.len()) {
-        return Err("gt_ids.npy names a row twice, or there are fewer rows than 100".into());
-    }
-    let (_gallery, instance) = measure::open(&gallery_dir(&options.dir), NAME, &questions)?;
+    opened.describe(&dir, &questions)?;
     let plan =
         measure::Plan { efforts: &options.efforts, passes: options.passes, threads: options.search_threads };
-    measure::searches(&instance, &questions, &plan, &options.dir)?;
-    measure::filters(&instance, &questions, &filter, &plan)
+    measure::searches(&opened.instance, &questions, &plan, &options.dir)?;
+    measure::filters(&opened.instance, &questions, &filter, &plan)
 }

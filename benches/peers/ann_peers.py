@@ -64,7 +64,7 @@ class Faiss:
 
     name = "faiss"
     # (lists probed, candidates scored again per hit)
-    settings = [(32, 10), (64, 10), (128, 10), (256, 20), (512, 20), (1024, 20), (1024, 50)]
+    settings = [(32, 10), (64, 10), (128, 10), (256, 20), (512, 20), (512, 50), (1024, 20), (1024, 50)]
     filter_settings = []
 
     def __init__(self, home):
@@ -349,7 +349,7 @@ def report(a, curves, ours, keys):
                     line[f"peer_{what}_ms"] = theirs and round(theirs, 4)
                     line[f"{what}_ratio"] = theirs and round(mine / theirs, 3)
                     if note:
-                        line["note"] = note
+                        line[f"{what}_note"] = note
                 print(json.dumps(line))
 
 

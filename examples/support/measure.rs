@@ -152,8 +152,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) threads: usize,
 }
 
-/// Measures each effort: figures `search` and `throughput`. The rows that were found are written to `dir`: `ids_EFFORT.npy`
-/// has those of searches for a hundred hits, `ids10_EFFORT.npy` those of searches for ten.
+/// Measures each effort: figures `search` and `throughput`. The rows that were found are written to `dir`:
+/// `ids_EFFORT.npy` has those of searches for a hundred hits, `ids10_EFFORT.npy` those of searches for ten.
 pub(crate) fn searches(
     instance: &Instance,
     questions: &Questions,
@@ -292,40 +292,63 @@ fn throughput(
     Ok(join([fields, all.summary()]))
 }
 
-/// Opens an instance that this process has not had open before, and says what that took: figures `open`, `disk` and
-/// `stats`. The gallery has to live as long as the instance is used.
-pub(crate) fn open(dir: &Path, name: &str, questions: &Questions) -> Outcome<(Gallery, Instance)> {
-    let requests = questions.requests(Effort::Default, 10, None);
-    let before = report::own_memory(true);
-    let begun = Instant::now();
-    let gallery = vectors_only::gallery(dir, questions.dims)?;
-    let instance = gallery.instance(name)?;
-    let opened = begun.elapsed();
-    let heap = || Some(report::own_memory(true)?.saturating_sub(before?));
-    let heap_opened = heap();
+/// An instance that was just opened, and what that took.
+pub(crate) struct Opened {
+    pub(crate) instance: Instance,
+    /// Lives as long as the instance is used.
+    _gallery: Gallery,
+    took: Duration,
+    /// The process's own memory before, and what opening added to it.
+    before: Option<u64>,
+    heap: Option<u64>,
+}
 
-    let begun = Instant::now();
-    if let Some(request) = requests.first() {
-        instance.search(request)?;
+impl Opened {
+    /// Opens an instance. To be called before the process does anything else: memory that was used and let go of is
+    /// used again, and what opening takes could hide in it.
+    pub(crate) fn new(dir: &Path, name: &str, dims: usize) -> Outcome<Self> {
+        let before = report::own_memory(true);
+        let begun = Instant::now();
+        let gallery = vectors_only::gallery(dir, dims)?;
+        let instance = gallery.instance(name)?;
+        let took = begun.elapsed();
+        let heap = Self::since(before);
+        Ok(Self { instance, _gallery: gallery, took, before, heap })
     }
-    let first = begun.elapsed();
-    ask(&instance, &requests, 1)?;
-    let (rows, bytes) = (instance.len()?, report::bytes_under(dir)?);
-    let ms = |time: Duration| round(time.as_secs_f64() * 1e3, 2);
-    line(
-        "open",
-        &json!({
-            "rows": rows,
-            "open_ms": ms(opened),
-            "first_search_ms": ms(first),
-            "heap_bytes": heap_opened,
-            "heap_bytes_after_a_pass": heap(),
-        }),
-    )?;
-    let each = round(bytes as f64 / rows as f64, 1);
-    line("disk", &json!({ "rows": rows, "bytes": bytes, "bytes_per_vector": each }))?;
-    line("stats", &bulk::stats(&instance)?)?;
-    Ok((gallery, instance))
+
+    fn since(before: Option<u64>) -> Option<u64> {
+        Some(report::own_memory(true)?.saturating_sub(before?))
+    }
+
+    /// Searches for the first time, and then with every query once; figures `open`, `disk` and `stats`.
+    pub(crate) fn describe(&self, dir: &Path, questions: &Questions) -> Outcome<()> {
+        let requests = questions.requests(Effort::Default, 10, None);
+        // The queries' own memory is not the instance's.
+        let asking =
+            report::own_memory(true).zip(self.before).map(|(now, before)| now.saturating_sub(before));
+        let begun = Instant::now();
+        if let Some(request) = requests.first() {
+            self.instance.search(request)?;
+        }
+        let first = begun.elapsed();
+        ask(&self.instance, &requests, 1)?;
+        let warm = Self::since(self.before).zip(asking).map(|(warm, asking)| warm.saturating_sub(asking));
+        let (rows, bytes) = (self.instance.len()?, report::bytes_under(dir)?);
+        let ms = |time: Duration| round(time.as_secs_f64() * 1e3, 2);
+        line(
+            "open",
+            &json!({
+                "rows": rows,
+                "open_ms": ms(self.took),
+                "first_search_ms": ms(first),
+                "heap_bytes": self.heap,
+                "heap_bytes_of_searching": warm,
+            }),
+        )?;
+        let each = round(bytes as f64 / rows as f64, 1);
+        line("disk", &json!({ "rows": rows, "bytes": bytes, "bytes_per_vector": each }))?;
+        Ok(line("stats", &bulk::stats(&self.instance)?)?)
+    }
 }
 
 /// The number that a path ends in.

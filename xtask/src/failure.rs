@@ -24,7 +24,7 @@ pub enum Failure {
     /// A copy whose original is not listed.
     #[error("the copy {0:?} has the label {1:?}, which no original has")]
     Orphan(String, String),
-    /// Nothing can be fitted on these pictures.
+    /// Pictures that nothing can be fitted on, or figures that do not go together.
     #[error("{0}")]
     Numbers(&'static str),
     /// The library refused.

@@ -1,4 +1,5 @@
-//! Tasks of lookalike's developers: `cargo xtask --help`. docs/model.md, "Fitting the projection again", has examples.
+//! Tasks of lookalike's developers: `cargo xtask --help`. docs/model.md, "Fitting the projection again", has examples of
+//! the first two; `cargo xtask growth --out docs/growth.svg FILE...` plots runs of the index benchmarks.
 
 mod cache;
 mod closed;
@@ -8,9 +9,11 @@ mod draw;
 mod evaluate;
 mod failure;
 mod gather;
+mod growth;
 mod linear;
 mod npy;
 mod pictures;
+mod plot;
 mod project;
 mod random;
 mod transform;
@@ -32,6 +35,18 @@ use crate::gather::{Gathered, Place, Sources, gather};
 enum Task {
     #[command(flatten)]
     Projection(ProjectionTask),
+    /// Shows how cost grows with the rows: prints a table and writes a plot.
+    Growth {
+        /// The SVG to write.
+        #[arg(long)]
+        out: PathBuf,
+        /// The recalls that the times of searches are compared at.
+        #[arg(long, value_delimiter = ',', default_value = "0.95,0.98")]
+        recall: Vec<f64>,
+        /// What `ann_bench` and `thirty_million` printed, a file for each run.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -111,8 +126,13 @@ struct From {
 }
 
 fn main() -> ExitCode {
-    let Task::Projection(task) = Task::parse();
-    match run(&task) {
+    let done = match Task::parse() {
+        Task::Projection(task) => run(&task),
+        Task::Growth { out, recall, files } => {
+            growth::run(&out, &files, &recall).map(|table| print!("{table}"))
+        }
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("{failure}");
