@@ -49,6 +49,8 @@
 //!
 //! # Features
 //!
+//! * `wire`: the service's requests and answers in JSON, for servers and for programs that were written against the
+//!   service: module `wire`.
 //! * `testing`: a disk that fails on demand, for tests of programs that must survive one.
 //! * `fit`: raw descriptors, for `cargo xtask fit-projection`; without promises about versions.
 
@@ -68,6 +70,8 @@ mod resample;
 mod store;
 mod tags;
 mod vector;
+#[cfg(feature = "wire")]
+pub mod wire;
 
 pub use code::{Code, Fault, RaisedBy, UnknownCode};
 pub use error::{Error, ErrorKind, Operation, Result};

@@ -35,6 +35,9 @@ pub const DEFAULT_LIMIT: u32 = 10;
 /// Most hits of a page (service).
 pub const MAX_LIMIT: u32 = 100;
 
+/// Longest body of a request in JSON, in bytes (service: 12 MB).
+pub const MAX_BODY_BYTES: usize = 12 << 20;
+
 /// Most dimensions of a registered model's vector (ours).
 pub const MAX_DIMS: usize = 4096;
 /// Most blocks of a registered model's vector (ours).
