@@ -12,3 +12,5 @@ mod layering;
 mod operations;
 mod properties;
 mod real_pictures;
+#[cfg(feature = "wire")]
+mod wire;
