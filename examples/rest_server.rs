@@ -63,7 +63,8 @@ struct Options {
     /// The only project that is served; any, without it.
     #[arg(long)]
     project: Option<String>,
-    /// Refuses every change.
+    /// Refuses every change. Other processes may change the gallery meanwhile; an instance is served as it was when it was
+    /// first asked for.
     #[arg(long)]
     read_only: bool,
     /// A folder of pictures, from which an image is added when a request has a `path` below it and no `file`.
@@ -174,6 +175,11 @@ impl Server {
     /// [`answer`](Self::answer).
     fn check_head(&self, parts: &Parts) -> Result<(), ErrorReply> {
         if self.keys.is_none() && self.token.is_none() {
+            // A browser runs the pages of strangers on this machine, and says so in `Origin`.
+            if parts.headers.contains_key("origin") {
+                let message = "pages need a server with keys or a token";
+                return Err(ErrorReply::new(Code::RequestNotAuthorised, message));
+            }
             return Ok(());
         }
         if let Some(token) = parts.headers.get("x-auth-token") {

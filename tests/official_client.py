@@ -101,6 +101,7 @@ def drive(program):
             after_restart(client(server.url), client(server.url, token=TOKEN))
         with Server(program, gallery, "--read-only") as server:
             read_only(client(server.url))
+            page(server.url)
     print(f"{calls} calls, all answered as they should be")
 
 
@@ -290,7 +291,6 @@ def token(c):
 
 def plain(url):
     """Requests that the client cannot make."""
-    global calls
     token = {"X-Auth-Token": TOKEN}
     old = {"Authorization": f"SDK-HMAC-SHA256 Access={ACCESS}, SignedHeaders=host;x-sdk-date, Signature=00"}
     image = f"/v1/{PROJECT}/{INSTANCE}/image"
@@ -309,16 +309,26 @@ def plain(url):
         ("body too large", "POST", image + "/check", token, bytes(20_000_000), "IS.0006"),
         ("the older form of a box", "POST", image + "/search", token, flat, None),
     ]:
-        calls += 1
-        request = urllib.request.Request(url + path, body, {"Content-Type": "application/json", **headers}, method=method)
-        try:
-            with urllib.request.urlopen(request, timeout=60) as response:
-                status, answer = response.status, json.load(response)
-        except urllib.error.HTTPError as error:
-            status, answer = error.code, json.load(error)
-        print(f"{name:34} {status} {json.dumps(answer)}")
-        expected = (200, None) if code is None else (400, code)
-        assert (status, answer.get("error_code")) == expected, f"{name}: {code} was expected"
+        send(name, url, method, path, headers, body, code)
+
+
+def page(url):
+    """A request as a page of a stranger makes it in a browser, to a server without keys and token."""
+    send("a page's request", url, "GET", f"/v1/{PROJECT}/service/{INSTANCE}", {"Origin": "http://example.com"}, None, "IS.0017")
+
+
+def send(name, url, method, path, headers, body, code):
+    global calls
+    calls += 1
+    request = urllib.request.Request(url + path, body, {"Content-Type": "application/json", **headers}, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:
+            status, answer = response.status, json.load(response)
+    except urllib.error.HTTPError as error:
+        status, answer = error.code, json.load(error)
+    print(f"{name:34} {status} {json.dumps(answer)}")
+    expected = (200, None) if code is None else (400, code)
+    assert (status, answer.get("error_code")) == expected, f"{name}: {code} was expected"
 
 
 def after_restart(c, late):

@@ -258,7 +258,7 @@ mod tests {
         assert_eq!(other.check(&parts(str::to_owned), BODY, now()), Err(Unaccepted::Wrong));
         let other = Keys { access: "other".to_owned(), ..keys() };
         assert_eq!(other.check(&parts(str::to_owned), BODY, now()), Err(Unaccepted::Wrong));
-        for bad in ["xyz", "00", "\u{7f}"] {
+        for bad in ["xyz", "00", "0"] {
             let changed = parts(|text| if text == SIGNATURE { bad.to_owned() } else { text.to_owned() });
             assert!(keys().check(&changed, BODY, now()).is_err());
         }
