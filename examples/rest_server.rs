@@ -84,6 +84,10 @@ const STOP_TIME: Duration = Duration::from_secs(10);
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = Options::parse();
+    let given = [&options.access_key, &options.secret_key, &options.token];
+    if given.into_iter().flatten().any(String::is_empty) {
+        return Err("an empty key or token protects nothing".into());
+    }
     if !options.listen.ip().is_loopback() && options.access_key.is_none() && options.token.is_none() {
         return Err("whoever reaches this address could change the gallery: give keys or a token".into());
     }
