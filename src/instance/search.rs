@@ -17,11 +17,18 @@ use crate::store::{Look, Snapshot, Store, StoreError};
 use crate::tags::{Filter, TagSet};
 use crate::vector::RowCode;
 
-/// Filters that so many images pass at most are answered by reading those: exact, and quicker than lists.
+/// Filters that so many images pass at most are answered by reading those.
+const FEW_MATCHES: u64 = 2_000;
+
+/// And those that so many pass, if that costs less than searching lists: where images are filtered evenly, a search
+/// of lists looks at many that do not pass.
 const EXACT_MATCHES: u64 = 50_000;
 
+/// Rows of lists whose codes are looked at in the time that one image that passes is read in, which lies anywhere.
+const ROWS_FOR_ONE: u64 = 20;
+
 /// What the depth of a search under a filter is multiplied by: images that pass are not spread evenly over the lists.
-const UNEVEN: f64 = 1.5;
+const UNEVEN: f64 = 1.25;
 
 /// Lengths of the prefixes that a ranking by lists is put together of; one more than pages end at, for the image itself.
 /// The first serves searches for few hits alone.
@@ -213,12 +220,14 @@ impl Reader {
         let mode = query.mode.unwrap_or(if region.is_some() { Mode::Balanced } else { Mode::Default });
         let curve = model.curve(mode);
         let min_score = query.min_sim.map_or(f32::NEG_INFINITY, |min| curve.raw_for(min));
-        let few = passing.parts.is_some() && passing.count <= EXACT_MATCHES;
-        let exact = query.effort == Effort::Exact || few || !self.snapshot.has_lists();
+        let gap = self.gap(query, passing, mode);
+        let exact = query.effort == Effort::Exact
+            || !self.snapshot.has_lists()
+            || passing.parts.is_some() && self.few_pass(passing, row, mode, gap);
         let Ranking { mut rows, mut count, found } = if exact {
             self.by_all(query, passing, row, mode, min_score)?
         } else {
-            self.by_lists(query, passing, row, mode, min_score)?
+            self.by_lists(query, passing, row, (mode, gap), min_score)?
         };
         if let Some(place) = itself {
             let passes = match &passing.parts {
@@ -268,21 +277,9 @@ impl Reader {
         query: &Query<'_>,
         passing: &Passing,
         row: &RowCode,
-        mode: Mode,
+        (mode, gap): (Mode, f32),
         min_score: f32,
     ) -> Result<Ranking, StoreError> {
-        let reach = match query.effort {
-            Effort::Fast => Reach::Fast,
-            Effort::High => Reach::High,
-            _ => Reach::Default,
-        };
-        let gaps = self.snapshot.centres.last().and_then(|centres| centres.entry.gaps.as_ref());
-        // The best ten of one image in twelve lie as deep as the best 120 of all, and less evenly.
-        let share = match passing.parts {
-            Some(_) => UNEVEN * self.snapshot.live() as f64 / passing.count.max(1) as f64,
-            None => 1.0,
-        };
-        let gap = Gaps::of(gaps, mode as usize, reach, f64::from(query.limit) * share);
         let until = query.budget.and_then(|budget| Instant::now().checked_add(budget));
         let look = Look { only: passing.parts.as_deref(), min_score, until };
         let wanted = keep(query, passing.count).saturating_add(1);
@@ -315,6 +312,30 @@ impl Reader {
         rows.extend(rest.rows.into_iter().filter(|ranked| !placed.contains(&ranked.place)));
         found.rows_scanned += rest.found.rows_scanned;
         Ok(Ranking { rows, count: passing.count, found })
+    }
+
+    /// How far below the best list a search looks: by the limit and not by the offset, so that all pages of a query
+    /// look equally far.
+    fn gap(&self, query: &Query<'_>, passing: &Passing, mode: Mode) -> f32 {
+        let reach = match query.effort {
+            Effort::Fast => Reach::Fast,
+            Effort::High => Reach::High,
+            _ => Reach::Default,
+        };
+        let gaps = self.snapshot.centres.last().and_then(|centres| centres.entry.gaps.as_ref());
+        // The best ten of one image in twelve lie as deep as the best 120 of all, and less evenly.
+        let share = match passing.parts {
+            Some(_) => UNEVEN * self.snapshot.live() as f64 / passing.count.max(1) as f64,
+            None => 1.0,
+        };
+        Gaps::of(gaps, mode as usize, reach, f64::from(query.limit) * share)
+    }
+
+    /// Whether reading the images that pass a filter costs less than searching lists.
+    fn few_pass(&self, passing: &Passing, row: &RowCode, mode: Mode, gap: f32) -> bool {
+        passing.count <= FEW_MATCHES
+            || passing.count <= EXACT_MATCHES
+                && self.snapshot.rows_within((row, self.weights(mode)), gap) > passing.count * ROWS_FOR_ONE
     }
 
     fn weights(&self, mode: Mode) -> &[f32] {

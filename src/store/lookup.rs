@@ -78,6 +78,28 @@ impl Snapshot {
         Ok(looked)
     }
 
+    /// Rows of the lists that a search for (row, weights) looks at with this gap, and of parts without lists.
+    pub(crate) fn rows_within(&self, (row, weights): (&RowCode, &[f32]), gap: f32) -> u64 {
+        let mut rows = 0;
+        for centres in &self.centres {
+            let listed =
+                |part: &u32| self.segment(*part).is_some_and(|s| s.centres() == Some(centres.entry.id));
+            let parts: Vec<u32> = self.parts().filter(listed).collect();
+            if parts.is_empty() {
+                continue;
+            }
+            let mut lists = ListQuery::new(&centres.centroids, &self.layout, row, weights);
+            for list in lists.next(gap).unwrap_or_default() {
+                for segment in parts.iter().filter_map(|&part| self.segment(part)) {
+                    // A damaged table is told by the search that meets it.
+                    rows += segment.list(list).map_or(0, |range| u64::from(range.end - range.start));
+                }
+            }
+        }
+        let unlisted = self.parts().filter(|&part| self.segment(part).is_none_or(|s| s.centres().is_none()));
+        rows + unlisted.map(|part| u64::from(self.part(part).0)).sum::<u64>()
+    }
+
     /// Searches the next lists around some centres, down to `gap` below the best; none when all were searched.
     pub(crate) fn probe_band(
         &self,
