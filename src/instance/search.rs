@@ -65,6 +65,31 @@ pub(super) struct Passing {
     count: u64,
 }
 
+impl Passing {
+    /// Images by part of the snapshot.
+    pub(super) fn of(parts: Vec<RoaringBitmap>) -> Self {
+        let count = parts.iter().map(RoaringBitmap::len).sum();
+        Self { parts: Some(parts), count }
+    }
+
+    pub(super) fn parts(&self) -> Option<&[RoaringBitmap]> {
+        self.parts.as_deref()
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// How much deeper among all `live` images the best of these lie: the best ten of one image in twelve as deep as the
+    /// best 120 of all, and less evenly.
+    pub(super) fn depth(&self, live: u64) -> f64 {
+        match self.parts {
+            Some(_) => UNEVEN * live as f64 / self.count.max(1) as f64,
+            None => 1.0,
+        }
+    }
+}
+
 impl Reader {
     /// Number of images.
     pub fn len(&self) -> u64 {
@@ -190,9 +215,7 @@ impl Reader {
             return Ok(Passing { parts: None, count: self.snapshot.live() });
         };
         let parts = self.snapshot.parts().map(|part| self.snapshot.matches(part, filter));
-        let parts = parts.collect::<Result<Vec<_>, _>>()?;
-        let count = parts.iter().map(RoaringBitmap::len).sum();
-        Ok(Passing { parts: Some(parts), count })
+        Ok(Passing::of(parts.collect::<Result<Vec<_>, _>>()?))
     }
 
     fn in_order(&self, query: &Query<'_>, passing: &Passing) -> Result<Page, Cause> {
@@ -322,13 +345,12 @@ impl Reader {
             Effort::High => Reach::High,
             _ => Reach::Default,
         };
+        self.reach(reach, mode, f64::from(query.limit) * passing.depth(self.snapshot.live()))
+    }
+
+    pub(super) fn reach(&self, reach: Reach, mode: Mode, depth: f64) -> f32 {
         let gaps = self.snapshot.centres.last().and_then(|centres| centres.entry.gaps.as_ref());
-        // The best ten of one image in twelve lie as deep as the best 120 of all, and less evenly.
-        let share = match passing.parts {
-            Some(_) => UNEVEN * self.snapshot.live() as f64 / passing.count.max(1) as f64,
-            None => 1.0,
-        };
-        Gaps::of(gaps, mode as usize, reach, f64::from(query.limit) * share)
+        Gaps::of(gaps, mode as usize, reach, depth)
     }
 
     /// Whether reading the images that pass a filter costs less than searching lists.

@@ -9,6 +9,9 @@ use super::snapshot::Snapshot;
 use crate::index::{ListQuery, ListedRows, Place, QueryCode, Scan, Top, probe};
 use crate::vector::RowCode;
 
+/// Lists that are searched best first; those after them are searched as they lie in memory.
+const BEST_FIRST: usize = 16;
+
 /// Which rows count, and how long to look for them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Look<'a> {
@@ -89,7 +92,7 @@ impl Snapshot {
                 continue;
             }
             let mut lists = ListQuery::new(&centres.centroids, &self.layout, row, weights);
-            for list in lists.next(gap).unwrap_or_default() {
+            for list in lists.next(gap, 1).unwrap_or_default() {
                 for segment in parts.iter().filter_map(|&part| self.segment(part)) {
                     // A damaged table is told by the search that meets it.
                     rows += segment.list(list).map_or(0, |range| u64::from(range.end - range.start));
@@ -110,7 +113,9 @@ impl Snapshot {
         look: &Look<'_>,
         top: &mut Top,
     ) -> Result<Option<Looked>, StoreError> {
-        let Some(band) = lists.next(gap) else { return Ok(None) };
+        // Time may run out: then those that matter most come first.
+        let first = if look.until.is_some() { usize::MAX } else { BEST_FIRST };
+        let Some(band) = lists.next(gap, first) else { return Ok(None) };
         let mut looked = Looked::default();
         let parts: Vec<u32> = self
             .parts()

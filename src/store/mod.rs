@@ -37,7 +37,7 @@ pub(crate) use error::StoreError;
 #[cfg(feature = "testing")]
 pub use fault::{DiskCall, FaultDisk};
 pub use log::Durability;
-pub(crate) use lookup::Look;
+pub(crate) use lookup::{Look, Looked};
 pub(crate) use manifest::{About, Manifest};
 pub(crate) use record::Hash;
 pub(crate) use recover::{CreateError, OpenError, Opening, create};

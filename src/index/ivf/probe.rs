@@ -45,14 +45,15 @@ impl ListQuery {
         Self { bits: BitsQuery::new(&values, DEVIATIONS * norm), ranking, reached: f32::INFINITY }
     }
 
-    /// The lists that come next, best first, down to `gap` below the best; none when there are none left at all.
-    pub(crate) fn next(&mut self, gap: f32) -> Option<Vec<u32>> {
+    /// The lists that come next, down to `gap` below the best; none when there are none left at all. The best `first` of
+    /// them come best first, so that the bar rises soon, the others as they lie in memory.
+    pub(crate) fn next(&mut self, gap: f32, first: usize) -> Option<Vec<u32>> {
         if self.reached == f32::NEG_INFINITY {
             return None;
         }
         // No two cosines are further apart.
         let low = if gap > 2.0 { f32::NEG_INFINITY } else { self.ranking.best() - gap };
-        let lists = self.ranking.between(low, self.reached);
+        let lists = self.ranking.between(low, self.reached, first);
         self.reached = self.reached.min(low);
         Some(lists)
     }
