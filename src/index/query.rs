@@ -111,9 +111,15 @@ impl QueryCode {
 impl Score for QueryCode {
     const FINE: bool = true;
 
+    /// The coarse score less and more the slack, in one pass over the blocks.
     #[inline]
     fn bounds(&self, codes: &[i8], inv_norms: &[[u8; 4]]) -> (f32, f32) {
-        let (coarse, slack) = (self.coarse(codes, inv_norms), self.slack(inv_norms));
+        let (mut coarse, mut slack) = (0.0, ROUNDING);
+        for block in &self.blocks {
+            let inv_norm = inv_norm(&inv_norms[block.number]);
+            coarse += block.values.coarse(codes) as f32 * block.factor * inv_norm;
+            slack += block.slack * inv_norm;
+        }
         (coarse - slack, coarse + slack)
     }
 
@@ -152,6 +158,9 @@ mod tests {
     fn bounded(query: &QueryCode, row: &RowCode) -> (f32, f32, f32) {
         let inv: Vec<[u8; 4]> = row.inv_norms.iter().map(|v| v.to_le_bytes()).collect();
         let (low, high) = query.bounds(&row.codes, &inv);
+        let (coarse, slack) = (query.coarse(&row.codes, &inv), query.slack(&inv));
+        let near = |a: f32, b: f32| (a - b).abs() <= 4.0 * f32::EPSILON * (1.0 + slack);
+        assert!(near(low, coarse - slack) && near(high, coarse + slack));
         (low, query.score(&row.codes, &row.fine, &inv), high)
     }
 
