@@ -95,6 +95,32 @@ pub(crate) fn scan<R: Rows, Q: Score>(
     Ok((state.scored, state.counted))
 }
 
+/// Calls `each` with every row that counts, in no order of score.
+pub(crate) fn visit<R: Rows, Q: Score>(
+    rows: &R,
+    query: &Q,
+    scan: &Scan<'_>,
+    mut each: impl FnMut(Ranked),
+) -> Result<(), R::Error> {
+    let mut one = |position: u32| -> Result<(), R::Error> {
+        if scan.dead.contains(position) {
+            return Ok(());
+        }
+        let run = rows.run(position..position + 1)?;
+        let fine = if Q::FINE { rows.fine(position)? } else { &[] };
+        let score = query.score(run.codes, fine, run.inv_norms);
+        if score >= scan.min_score {
+            let place = Place { part: scan.part, position };
+            each(Ranked { score, order: rows.order(position)?, place });
+        }
+        Ok(())
+    };
+    match scan.only {
+        Some(only) => only.iter().try_for_each(&mut one),
+        None => (0..scan.rows).try_for_each(&mut one),
+    }
+}
+
 /// Rows that wait for their memory together, when they do not lie one after another.
 const BATCH: usize = 16;
 

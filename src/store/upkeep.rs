@@ -170,7 +170,14 @@ impl Core {
         }
     }
 
-    /// Ends both threads; what they are building is given up.
+    /// Reads and checks the planes that searches read of many rows. Damage is told by the search that meets it.
+    pub(crate) fn preload(&self) {
+        for sealed in &self.snapshot().sealed {
+            let _ = sealed.segment.preload(&self.closing);
+        }
+    }
+
+    /// Ends the threads; what they are building is given up.
     pub(crate) fn stop_threads(&self) {
         self.closing.store(true, Ordering::Relaxed);
         self.upkeep().stop = true;
