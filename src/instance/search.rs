@@ -20,9 +20,11 @@ use crate::vector::RowCode;
 /// Filters that so many images pass at most are answered by reading those.
 const FEW_MATCHES: u64 = 2_000;
 
-/// And those that so many pass, if that costs less than searching lists: where images are filtered evenly, a search
-/// of lists looks at many that do not pass.
+/// And those that so many pass, if they are sparse, or if that costs less than searching lists.
 const EXACT_MATCHES: u64 = 50_000;
+
+/// A filter that fewer than one image in so many passes is sparse: the nearest lists may hold few of its best matches.
+const SPARSE: u64 = 50;
 
 /// Rows of lists whose codes are looked at in the time that one image that passes is read in, which lies anywhere.
 const ROWS_FOR_ONE: u64 = 20;
@@ -455,7 +457,9 @@ impl Reader {
 
     /// Whether reading the images that pass a filter costs less than searching lists.
     fn few_pass(&self, passing: &Passing, row: &RowCode, mode: Mode, gap: f32) -> bool {
+        let sparse = passing.count * SPARSE < self.snapshot.live();
         passing.count <= FEW_MATCHES
+            || passing.count <= EXACT_MATCHES && sparse
             || passing.count <= EXACT_MATCHES
                 && self.snapshot.rows_within((row, self.weights(mode)), gap) > passing.count * ROWS_FOR_ONE
     }
