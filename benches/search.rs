@@ -1,7 +1,7 @@
 //! Exhaustive search over stored rows: `cargo bench --bench search`.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use lookalike::{Add, CreateInstance, Gallery, Instance, Query, Source, Tags};
+use lookalike::{Add, CreateInstance, Effort, Gallery, Instance, Query, Source, Tags};
 
 const ROWS: u64 = 100_000;
 
@@ -41,7 +41,7 @@ fn search(c: &mut Criterion) {
 
     let mut group = c.benchmark_group("flat 100k x 256");
     group.throughput(Throughput::Elements(ROWS));
-    let query = Query::vector(vector(ROWS + 1));
+    let query = Query::vector(vector(ROWS + 1)).effort(Effort::Exact);
     group.bench_function("all", |b| b.iter(|| instance.search(&query).expect("hits")));
     let tenth = query.clone().tag("tenth", "3");
     group.bench_function("under a tag of a tenth", |b| b.iter(|| instance.search(&tenth).expect("hits")));
@@ -49,7 +49,7 @@ fn search(c: &mut Criterion) {
     group.bench_function("under a tag of a thousandth", |b| {
         b.iter(|| instance.search(&thousandth).expect("hits"))
     });
-    let by_path = Query::path("row/777");
+    let by_path = Query::path("row/777").effort(Effort::Exact);
     group.bench_function("by path", |b| b.iter(|| instance.search(&by_path).expect("hits")));
     let page = Query::tags(Tags::from([("tenth", "3")])).offset(5_000);
     group.bench_function("tags alone, page 500", |b| b.iter(|| instance.search(&page).expect("hits")));

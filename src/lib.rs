@@ -45,7 +45,8 @@
 //! # What it does not do
 //!
 //! It keeps no pictures, opens no network, detects no objects, reads no text. One process writes an instance at a time.
-//! Mapped files must not be changed by other programs. This version searches exhaustively.
+//! Mapped files must not be changed by other programs. From 50,000 images on ([`GalleryBuilder::train_rows`]) a search reads
+//! the lists of an index that are nearest, as [`Effort`] says; below, every image.
 //!
 //! # Features
 //!

@@ -152,8 +152,23 @@ impl RowCode {
         (0..self.codes.len()).map(rest).collect()
     }
 
+    /// A row of one block alone, from the upper eight bits of its values; the other blocks have no direction.
+    pub(crate) fn of_block(layout: &Layout, block: usize, codes: &[i8], inv_norm: f32) -> Self {
+        let mut row = Self {
+            codes: vec![0; layout.dims()],
+            // A rest of zero is kept as 8.
+            fine: vec![0x88; layout.dims().div_ceil(2)],
+            inv_norms: vec![0.0; layout.blocks()],
+        };
+        if let Some(range) = layout.ranges().nth(block).filter(|range| range.len() == codes.len()) {
+            row.codes[range].copy_from_slice(codes);
+            row.inv_norms[block] = inv_norm;
+        }
+        row
+    }
+
     /// The 12-bit values.
-    fn values(&self) -> Vec<i16> {
+    pub(crate) fn values(&self) -> Vec<i16> {
         self.codes
             .iter()
             .zip(self.rests())

@@ -53,13 +53,16 @@ pub(crate) fn scan<R: Rows, Q: Score>(
     match scan.only {
         Some(only) => {
             let mut positions = only.iter().filter(|&position| !scan.dead.contains(position));
-            let (mut batch, mut likely) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
-            loop {
+            let (mut batch, mut ahead, mut likely) = (Vec::new(), Vec::new(), Vec::new());
+            let mut next = |batch: &mut Vec<u32>| {
                 batch.clear();
                 batch.extend(positions.by_ref().take(BATCH).inspect(|&position| rows.soon(position)));
-                if batch.is_empty() {
-                    break;
-                }
+            };
+            next(&mut ahead);
+            while !ahead.is_empty() {
+                std::mem::swap(&mut batch, &mut ahead);
+                // Memory works on the next batch while this one is scored.
+                next(&mut ahead);
                 likely.clear();
                 for &position in &batch {
                     let run = rows.run(position..position + 1)?;
@@ -92,8 +95,34 @@ pub(crate) fn scan<R: Rows, Q: Score>(
     Ok((state.scored, state.counted))
 }
 
+/// Calls `each` with every row that counts, in no order of score.
+pub(crate) fn visit<R: Rows, Q: Score>(
+    rows: &R,
+    query: &Q,
+    scan: &Scan<'_>,
+    mut each: impl FnMut(Ranked),
+) -> Result<(), R::Error> {
+    let mut one = |position: u32| -> Result<(), R::Error> {
+        if scan.dead.contains(position) {
+            return Ok(());
+        }
+        let run = rows.run(position..position + 1)?;
+        let fine = if Q::FINE { rows.fine(position)? } else { &[] };
+        let score = query.score(run.codes, fine, run.inv_norms);
+        if score >= scan.min_score {
+            let place = Place { part: scan.part, position };
+            each(Ranked { score, order: rows.order(position)?, place });
+        }
+        Ok(())
+    };
+    match scan.only {
+        Some(only) => only.iter().try_for_each(&mut one),
+        None => (0..scan.rows).try_for_each(&mut one),
+    }
+}
+
 /// Rows that wait for their memory together, when they do not lie one after another.
-const BATCH: usize = 32;
+const BATCH: usize = 16;
 
 struct State<'s, 'a, R, Q> {
     rows: &'s R,

@@ -1,6 +1,7 @@
 //! Ranking rows: pure search over slices. No files, no locks, no tags.
 
 mod copies;
+mod deep;
 mod flat;
 mod ivf;
 mod query;
@@ -8,7 +9,8 @@ mod rows;
 mod top;
 
 pub(crate) use copies::{CodedView, CopyCode, HASH_MOST, hash_score};
-pub(crate) use flat::{Scan, Score, scan};
+pub(crate) use deep::Locator;
+pub(crate) use flat::{Scan, Score, scan, visit};
 pub(crate) use ivf::{Centroids, DEPTHS, Encoder, Gaps, ListQuery, Reach, Sample, probe, train};
 pub(crate) use query::QueryCode;
 pub(crate) use rows::{ListedRows, RowRun, Rows, inv_norm};

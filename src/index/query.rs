@@ -44,16 +44,19 @@ impl QueryCode {
     /// `weights`: one a block, none negative, not all zero.
     pub(crate) fn new(layout: &Layout, row: &RowCode, weights: &[f32]) -> Self {
         let total: f64 = weights.iter().map(|&weight| f64::from(weight)).sum();
-        let rests = row.rests();
+        let (rests, values) = (row.rests(), row.values());
         let block = |(number, ((range, &inv_norm), &weight)): (usize, ((Range<usize>, &f32), &f32))| {
             let weight = f64::from(weight) / total;
+            // The sum of the magnitudes over the norm: at most the root of the dimensions, some .8 of it mostly.
+            let sum: u64 = values[range.clone()].iter().map(|v| u64::from(v.unsigned_abs())).sum();
+            let spread = sum as f64 * f64::from(inv_norm);
             Block {
                 number,
                 values: WideQuery::new(&row.codes[range.clone()], &rests[range.clone()], range.start),
                 weight,
                 inv_norm,
                 factor: (16.0 * weight * f64::from(inv_norm)) as f32,
-                slack: (weight * 8.0 * (range.len() as f64).sqrt() * f64::from(1.0 + ROUNDING)) as f32,
+                slack: (weight * 8.0 * (spread + (range.len() as f64).sqrt() * f64::from(ROUNDING))) as f32,
                 range,
             }
         };
@@ -76,8 +79,9 @@ impl QueryCode {
     /// A bound of the difference between [`coarse`](Self::coarse) and the score of a row with these norms.
     ///
     /// Let q and r be the 12-bit values of one block of d dimensions, r = 16 h + l, w its weight, and s = 8 sqrt(d) / |r|.
-    /// Without rounding the score and the coarse score differ by the sum of w (q . l) / (|q| |r|) over the blocks, and
-    /// |q . l| <= |q| |l| (Cauchy and Schwarz) and |l| <= 8 sqrt(d): by at most S, the sum of w s.
+    /// Without rounding the score and the coarse score differ by the sum of w (q . l) / (|q| |r|) over the blocks, and no
+    /// value of l is above 8 in magnitude, so |q . l| <= 8 |q|_1, the sum of q's magnitudes. This gives the bound; as
+    /// |q|_1 <= sqrt(d) |q| (Cauchy and Schwarz), it is at most S, the sum of w s.
     ///
     /// What rounding adds, with u = 2^-24, half the epsilon: a term of the coarse score is at most w (1 + s) in
     /// magnitude, for 16 |h| <= |r| + |l|; it is rounded four times (the product to f32, the factor, two
@@ -107,9 +111,15 @@ impl QueryCode {
 impl Score for QueryCode {
     const FINE: bool = true;
 
+    /// The coarse score less and more the slack, in one pass over the blocks.
     #[inline]
     fn bounds(&self, codes: &[i8], inv_norms: &[[u8; 4]]) -> (f32, f32) {
-        let (coarse, slack) = (self.coarse(codes, inv_norms), self.slack(inv_norms));
+        let (mut coarse, mut slack) = (0.0, ROUNDING);
+        for block in &self.blocks {
+            let inv_norm = inv_norm(&inv_norms[block.number]);
+            coarse += block.values.coarse(codes) as f32 * block.factor * inv_norm;
+            slack += block.slack * inv_norm;
+        }
         (coarse - slack, coarse + slack)
     }
 
@@ -148,6 +158,9 @@ mod tests {
     fn bounded(query: &QueryCode, row: &RowCode) -> (f32, f32, f32) {
         let inv: Vec<[u8; 4]> = row.inv_norms.iter().map(|v| v.to_le_bytes()).collect();
         let (low, high) = query.bounds(&row.codes, &inv);
+        let (coarse, slack) = (query.coarse(&row.codes, &inv), query.slack(&inv));
+        let near = |a: f32, b: f32| (a - b).abs() <= 4.0 * f32::EPSILON * (1.0 + slack);
+        assert!(near(low, coarse - slack) && near(high, coarse + slack));
         (low, query.score(&row.codes, &row.fine, &inv), high)
     }
 

@@ -13,7 +13,7 @@ use crate::refusal::Refusal;
 use crate::store::{Op, Store};
 
 /// Adds between two commits: enough that a sync is cheap beside them, few enough that a crash costs little work.
-const GROUP: usize = 512;
+const GROUP: usize = 1024;
 
 /// How far a batch is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,23 +2,27 @@
 
 use std::borrow::Cow;
 
+use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 
-use super::search::Reader;
+use super::search::{Passing, Reader};
 use super::{Found, Instance, Source, check_path};
 use crate::error::{Cause, Operation, Result};
 use crate::features::{CopyTarget, FLAT_COPY, Mode, TargetView};
 use crate::image::Pixels;
-use crate::index::{self, CodedView, CopyCode, HASH_MOST, Place, QueryCode, Ranked, Score, Top};
+use crate::index::{self, CodedView, CopyCode, HASH_MOST, Place, QueryCode, Ranked, Reach, Score, Top};
 use crate::limits::{DEFAULT_LIMIT, MAX_LIMIT};
 use crate::refusal::Refusal;
 use crate::region::{Region, View};
-use crate::store::StoreError;
+use crate::store::{Look, Looked, StoreError};
 use crate::tags::{Filter, TagSet, Tags};
-use crate::vector::Layout;
+use crate::vector::{Layout, RowCode};
 
 /// Images whose vectors are nearest are looked at with their hashes: so many, and as many again as hits are asked for.
 const CANDIDATES: u32 = 256;
+
+/// So many images are all read, if lists or not.
+const READ_ALL: u64 = 10_000;
 
 /// A search for copies of a picture: the same picture scaled, recompressed, recoloured, cropped, bordered, overlaid.
 ///
@@ -182,8 +186,9 @@ impl Instance {
     /// [`robust`](CopyQuery::robust)), of the cosine of the copy blocks less the mean of the three largest
     /// cosines of the view with a fixed set of other pictures; plus `max(0, s - 1/4)` for the similarity s of the
     /// hashes, the best of the query's mirrored and turned ones. The cosine is of the upper eight of the twelve bits that
-    /// are kept of a value. All images that pass the tags are scored by their
-    /// vectors; the best 256 and as many more as hits are asked for also by their hashes.
+    /// are kept of a value. All images that pass the tags are scored by their vectors, or, in an instance with lists, those that
+    /// the lists nearest to each view hold ([`Effort::High`](crate::Effort::High)); the best 256 and as many more as hits are
+    /// asked for also by their hashes.
     ///
     /// # Errors
     /// As [`search`](Self::search), and IS.1008 for a `min_copy` that is not 0 to 1 and for an instance whose model
@@ -215,12 +220,18 @@ impl Reader {
         let (target, itself) = self.target(query, block)?;
         let passing = self.passing(filter.as_ref())?;
         let mut top = Top::new((CANDIDATES + query.limit) as usize);
-        let (scanned, _) = self.scan_all(
-            &code(&self.snapshot.layout, block, &target),
-            &passing,
-            f32::NEG_INFINITY,
-            &mut top,
-        )?;
+        let code = code(&self.snapshot.layout, block, &target);
+        let by_lists = self.snapshot.has_lists() && passing.count() > READ_ALL;
+        let (mut scanned, mut probed) = (0, 0);
+        let candidates = if by_lists {
+            let (candidates, looked) = self.copy_candidates(&target, block, &passing, query.limit)?;
+            (scanned, probed) = (looked.scanned, looked.lists);
+            Some(candidates)
+        } else {
+            None
+        };
+        scanned +=
+            self.scan_all(&code, candidates.as_ref().unwrap_or(&passing), f32::NEG_INFINITY, &mut top)?.0;
         let nearest = top.into_sorted();
         // The most that an image outside the candidates can have.
         let outside = nearest.last().filter(|_| scanned > nearest.len() as u64);
@@ -246,8 +257,39 @@ impl Reader {
                 tags: self.snapshot.tags(ranked.place)?.to_tags(&self.snapshot.schema),
             });
         }
-        let found = Found { rows_scanned: scanned, lists_probed: 0, exact: reached > outside };
+        let exact = !by_lists && reached > outside;
+        let found = Found { rows_scanned: scanned, lists_probed: probed, exact };
         Ok(Copies { quality: target.quality, hits, found })
+    }
+
+    /// Images whose copy blocks are near those of the views: what lists hold, as many of each view as are looked at
+    /// with their hashes.
+    fn copy_candidates(
+        &self,
+        target: &CopyTarget,
+        block: usize,
+        passing: &Passing,
+        limit: u32,
+    ) -> Result<(Passing, Looked), StoreError> {
+        let layout = &self.snapshot.layout;
+        let weights: Vec<f32> = (0..layout.blocks()).map(|b| f32::from(u8::from(b == block))).collect();
+        let keep = (CANDIDATES + limit) as usize;
+        let gap = self.reach(Reach::High, Mode::Copy, keep as f64 * passing.depth(self.len()));
+        let look = Look { only: passing.parts(), min_score: f32::NEG_INFINITY, until: None };
+        let mut found = vec![RoaringBitmap::new(); self.snapshot.parts().count()];
+        let mut all = Looked::default();
+        for view in &target.views {
+            let row = RowCode::of_block(layout, block, &view.codes, view.inv_norm);
+            let mut top = Top::new(keep);
+            let looked = self.snapshot.look((&row, &weights), gap, keep, &look, &mut top)?;
+            (all.scanned, all.lists) = (all.scanned + looked.scanned, all.lists + looked.lists);
+            for ranked in top.into_sorted() {
+                if let Some(part) = found.get_mut(ranked.place.part as usize) {
+                    part.insert(ranked.place.position);
+                }
+            }
+        }
+        Ok((Passing::of(found), all))
     }
 
     /// What the query looks for; and the image of the instance that it starts from, if it does.

@@ -9,7 +9,7 @@ use roaring::RoaringBitmap;
 use super::{Effort, Found, Hit, Instance, Page, Query, Source, check_path};
 use crate::error::{Cause, Error, Operation, Result};
 use crate::features::Mode;
-use crate::index::{Gaps, Place, QueryCode, Ranked, Reach, Scan, Score, Top};
+use crate::index::{Gaps, Locator, Place, QueryCode, Ranked, Reach, Scan, Score, Top};
 use crate::limits::MAX_LIMIT;
 use crate::refusal::{Refusal, shown};
 use crate::region::Region;
@@ -17,11 +17,26 @@ use crate::store::{Look, Snapshot, Store, StoreError};
 use crate::tags::{Filter, TagSet};
 use crate::vector::RowCode;
 
-/// Filters that so many images pass at most are answered by reading those: exact, and quicker than lists.
+/// Filters that so many images pass at most are answered by reading those.
+const FEW_MATCHES: u64 = 2_000;
+
+/// And those that so many pass, if they are sparse, or if that costs less than searching lists.
 const EXACT_MATCHES: u64 = 50_000;
 
+/// A filter that fewer than one image in so many passes is sparse: the nearest lists may hold few of its best matches.
+const SPARSE: u64 = 50;
+
+/// Rows of lists whose codes are looked at in the time that one image that passes is read in, which lies anywhere.
+const ROWS_FOR_ONE: u64 = 20;
+
+/// Pages that begin later are found by counting, so that memory does not grow with the offset.
+const DEEP: u64 = 20_000;
+
+/// Rows that are held to find where such a page begins.
+const HELD: u64 = 50_000;
+
 /// What the depth of a search under a filter is multiplied by: images that pass are not spread evenly over the lists.
-const UNEVEN: f64 = 1.5;
+const UNEVEN: f64 = 1.25;
 
 /// Lengths of the prefixes that a ranking by lists is put together of; one more than pages end at, for the image itself.
 /// The first serves searches for few hits alone.
@@ -46,6 +61,7 @@ enum By {
 }
 
 /// The first rows of a ranking, how many count, and how they were found.
+#[derive(Default)]
 struct Ranking {
     rows: Vec<Ranked>,
     count: u64,
@@ -56,6 +72,39 @@ struct Ranking {
 pub(super) struct Passing {
     parts: Option<Vec<RoaringBitmap>>,
     count: u64,
+}
+
+impl Passing {
+    /// Images by part of the snapshot.
+    pub(super) fn of(parts: Vec<RoaringBitmap>) -> Self {
+        let count = parts.iter().map(RoaringBitmap::len).sum();
+        Self { parts: Some(parts), count }
+    }
+
+    pub(super) fn parts(&self) -> Option<&[RoaringBitmap]> {
+        self.parts.as_deref()
+    }
+
+    /// Whether a live image passes.
+    fn contains(&self, place: Place) -> bool {
+        match &self.parts {
+            Some(parts) => parts.get(place.part as usize).is_some_and(|part| part.contains(place.position)),
+            None => true,
+        }
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// How much deeper among all `live` images the best of these lie: the best ten of one image in twelve as deep as the
+    /// best 120 of all, and less evenly.
+    pub(super) fn depth(&self, live: u64) -> f64 {
+        match self.parts {
+            Some(_) => UNEVEN * live as f64 / self.count.max(1) as f64,
+            None => 1.0,
+        }
+    }
 }
 
 impl Reader {
@@ -183,9 +232,7 @@ impl Reader {
             return Ok(Passing { parts: None, count: self.snapshot.live() });
         };
         let parts = self.snapshot.parts().map(|part| self.snapshot.matches(part, filter));
-        let parts = parts.collect::<Result<Vec<_>, _>>()?;
-        let count = parts.iter().map(RoaringBitmap::len).sum();
-        Ok(Passing { parts: Some(parts), count })
+        Ok(Passing::of(parts.collect::<Result<Vec<_>, _>>()?))
     }
 
     fn in_order(&self, query: &Query<'_>, passing: &Passing) -> Result<Page, Cause> {
@@ -213,18 +260,25 @@ impl Reader {
         let mode = query.mode.unwrap_or(if region.is_some() { Mode::Balanced } else { Mode::Default });
         let curve = model.curve(mode);
         let min_score = query.min_sim.map_or(f32::NEG_INFINITY, |min| curve.raw_for(min));
-        let few = passing.parts.is_some() && passing.count <= EXACT_MATCHES;
-        let exact = query.effort == Effort::Exact || few || !self.snapshot.has_lists();
+        let gap = self.gap(query, passing, mode);
+        let exact = query.effort == Effort::Exact
+            || !self.snapshot.has_lists()
+            || passing.parts.is_some() && self.few_pass(passing, row, mode, gap);
+        if query.offset > DEEP && (exact || min_score == f32::NEG_INFINITY) {
+            let before = if exact {
+                Ranking::default()
+            } else {
+                self.prefixes(query, passing, row, (mode, gap), usize::MAX)?
+            };
+            return self.deep_page(query, passing, row, (mode, min_score), itself, before);
+        }
         let Ranking { mut rows, mut count, found } = if exact {
             self.by_all(query, passing, row, mode, min_score)?
         } else {
-            self.by_lists(query, passing, row, mode, min_score)?
+            self.by_lists(query, passing, row, (mode, gap), min_score)?
         };
         if let Some(place) = itself {
-            let passes = match &passing.parts {
-                Some(parts) => parts.get(place.part as usize).is_some_and(|p| p.contains(place.position)),
-                None => true,
-            };
+            let passes = passing.contains(place);
             let before = rows.len();
             rows.retain(|ranked| ranked.place != place);
             // A search of lists may have missed it among those that it counted; without a minimum all are counted.
@@ -257,6 +311,68 @@ impl Reader {
         Ok(Ranking { rows: top.into_sorted(), count, found })
     }
 
+    /// A page far down: behind the rows that stand `before`, all that pass are ranked, and only those of the page are held.
+    fn deep_page(
+        &self,
+        query: &Query<'_>,
+        passing: &Passing,
+        row: &RowCode,
+        (mode, min_score): (Mode, f32),
+        itself: Option<Place>,
+        before: Ranking,
+    ) -> Result<Page, Cause> {
+        let code = QueryCode::new(&self.snapshot.layout, row, self.weights(mode));
+        let itself = itself.filter(|&place| passing.contains(place));
+        // The image itself is first, wherever it would be ranked.
+        let pinned = u64::from(itself.is_some() && !query.exclude_self);
+        let mut placed: HashSet<Place> = before.rows.iter().map(|ranked| ranked.place).collect();
+        placed.extend(itself);
+        let standing = placed.len() as u64 - u64::from(itself.is_some());
+        let mut found = Found { exact: before.rows.is_empty(), ..before.found };
+        let mut visit = |each: &mut dyn FnMut(Ranked)| -> Result<(), StoreError> {
+            for part in self.snapshot.parts() {
+                let (rows, dead) = self.snapshot.part(part);
+                let only = passing.parts.as_ref().and_then(|parts| parts.get(part as usize));
+                self.snapshot.visit(&code, &Scan { part, rows, only, dead, min_score }, &mut *each)?;
+            }
+            found.rows_scanned += passing.count;
+            Ok(())
+        };
+        let mut locator = Locator::new(query.offset.saturating_sub(pinned + standing));
+        let (mut count, mut left) = (0, Some(u64::MAX));
+        while left.is_some_and(|left| left > HELD) && !locator.is_done() {
+            count = 0;
+            visit(&mut |ranked| {
+                count += 1;
+                if !placed.contains(&ranked.place) {
+                    locator.count(ranked.key());
+                }
+            })?;
+            left = locator.narrow();
+        }
+        let mut top = Top::new(query.limit as usize);
+        if left.is_some() {
+            let mut keys = Vec::new();
+            visit(&mut |ranked| {
+                if locator.takes(ranked.key()) && !placed.contains(&ranked.place) {
+                    keys.push(ranked.key());
+                }
+            })?;
+            if let Some(start) = locator.pick(keys) {
+                visit(&mut |ranked| {
+                    if ranked.key() >= start && !placed.contains(&ranked.place) {
+                        top.offer(ranked);
+                    }
+                })?;
+            }
+        }
+        count -= u64::from(itself.is_some() && query.exclude_self);
+        let curve = self.instance.inner.model.curve(mode);
+        let page = Query { offset: 0, ..query.clone() };
+        let hits = self.page(&page, top.into_sorted(), |score| Some(curve.sim(score)))?;
+        Ok(Page { count, hits, found })
+    }
+
     /// Ranks by searching lists.
     ///
     /// The ranking of a query is one, whatever page of it is asked for: it is put together of prefixes of fixed lengths, each
@@ -268,53 +384,84 @@ impl Reader {
         query: &Query<'_>,
         passing: &Passing,
         row: &RowCode,
-        mode: Mode,
+        (mode, gap): (Mode, f32),
         min_score: f32,
     ) -> Result<Ranking, StoreError> {
+        let until = query.budget.and_then(|budget| Instant::now().checked_add(budget));
+        let look = Look { only: passing.parts.as_deref(), min_score, until };
+        let wanted = keep(query, passing.count).saturating_add(1);
+        if min_score > f32::NEG_INFINITY {
+            // Every row at or above the minimum is looked for, so there is but one ranking.
+            let mut top = Top::new(wanted);
+            let looked = self.snapshot.look((row, self.weights(mode)), gap, 0, &look, &mut top)?;
+            let found = Found { rows_scanned: looked.scanned, lists_probed: looked.lists, exact: false };
+            return Ok(Ranking { rows: top.into_sorted(), count: looked.counted, found });
+        }
+        let Ranking { mut rows, found, .. } = self.prefixes(query, passing, row, (mode, gap), wanted)?;
+        // Fewer than the last prefix has: there are no more, or time ran out.
+        if rows.len() >= wanted || rows.len() < PREFIXES[PREFIXES.len() - 1] {
+            return Ok(Ranking { rows, count: passing.count, found });
+        }
+        let placed: HashSet<Place> = rows.iter().map(|ranked| ranked.place).collect();
+        let rest = self.by_all(query, passing, row, mode, min_score)?;
+        rows.extend(rest.rows.into_iter().filter(|ranked| !placed.contains(&ranked.place)));
+        let rows_scanned = found.rows_scanned + rest.found.rows_scanned;
+        Ok(Ranking { rows, count: passing.count, found: Found { rows_scanned, ..found } })
+    }
+
+    /// The prefixes of a ranking by lists, up to the one that has `wanted` rows, or all of them.
+    fn prefixes(
+        &self,
+        query: &Query<'_>,
+        passing: &Passing,
+        row: &RowCode,
+        (mode, gap): (Mode, f32),
+        wanted: usize,
+    ) -> Result<Ranking, StoreError> {
+        let until = query.budget.and_then(|budget| Instant::now().checked_add(budget));
+        let look = Look { only: passing.parts.as_deref(), min_score: f32::NEG_INFINITY, until };
+        let mut found = Found { rows_scanned: 0, lists_probed: 0, exact: false };
+        let (mut rows, mut placed) = (Vec::new(), HashSet::new());
+        let prefixes = if query.limit < PREFIXES[0] as u32 { &PREFIXES[..] } else { &PREFIXES[1..] };
+        for &prefix in prefixes {
+            let mut top = Top::new(prefix);
+            let looked = self.snapshot.look((row, self.weights(mode)), gap, prefix, &look, &mut top)?;
+            found.rows_scanned += looked.scanned;
+            found.lists_probed += looked.lists;
+            let best = top.into_sorted();
+            let new = best.into_iter().filter(|ranked| !placed.contains(&ranked.place));
+            rows.extend(new.take(prefix - rows.len()).collect::<Vec<_>>());
+            placed = rows.iter().map(|ranked: &Ranked| ranked.place).collect();
+            if rows.len() >= wanted || rows.len() < prefix {
+                break;
+            }
+        }
+        Ok(Ranking { rows, count: passing.count, found })
+    }
+
+    /// How far below the best list a search looks: by the limit and not by the offset, so that all pages of a query
+    /// look equally far.
+    fn gap(&self, query: &Query<'_>, passing: &Passing, mode: Mode) -> f32 {
         let reach = match query.effort {
             Effort::Fast => Reach::Fast,
             Effort::High => Reach::High,
             _ => Reach::Default,
         };
+        self.reach(reach, mode, f64::from(query.limit) * passing.depth(self.snapshot.live()))
+    }
+
+    pub(super) fn reach(&self, reach: Reach, mode: Mode, depth: f64) -> f32 {
         let gaps = self.snapshot.centres.last().and_then(|centres| centres.entry.gaps.as_ref());
-        // The best ten of one image in twelve lie as deep as the best 120 of all, and less evenly.
-        let share = match passing.parts {
-            Some(_) => UNEVEN * self.snapshot.live() as f64 / passing.count.max(1) as f64,
-            None => 1.0,
-        };
-        let gap = Gaps::of(gaps, mode as usize, reach, f64::from(query.limit) * share);
-        let until = query.budget.and_then(|budget| Instant::now().checked_add(budget));
-        let look = Look { only: passing.parts.as_deref(), min_score, until };
-        let wanted = keep(query, passing.count).saturating_add(1);
-        let mut found = Found { rows_scanned: 0, lists_probed: 0, exact: false };
-        let mut search = |keep: usize, enough: usize| -> Result<(Vec<Ranked>, u64), StoreError> {
-            let mut top = Top::new(keep);
-            let by = (row, self.weights(mode));
-            let looked = self.snapshot.look(by, gap, enough, &look, &mut top)?;
-            found.rows_scanned += looked.scanned;
-            found.lists_probed += looked.lists;
-            Ok((top.into_sorted(), looked.counted))
-        };
-        if min_score > f32::NEG_INFINITY {
-            // Every row at or above the minimum is looked for, so there is but one ranking.
-            let (rows, count) = search(wanted, 0)?;
-            return Ok(Ranking { rows, count, found });
-        }
-        let (mut rows, mut placed) = (Vec::new(), HashSet::new());
-        let prefixes = if query.limit < PREFIXES[0] as u32 { &PREFIXES[..] } else { &PREFIXES[1..] };
-        for &prefix in prefixes {
-            let (best, _) = search(prefix, prefix)?;
-            let new = best.into_iter().filter(|ranked| !placed.contains(&ranked.place));
-            rows.extend(new.take(prefix - rows.len()).collect::<Vec<_>>());
-            placed = rows.iter().map(|ranked: &Ranked| ranked.place).collect();
-            if rows.len() >= wanted || rows.len() < prefix {
-                return Ok(Ranking { rows, count: passing.count, found });
-            }
-        }
-        let rest = self.by_all(query, passing, row, mode, min_score)?;
-        rows.extend(rest.rows.into_iter().filter(|ranked| !placed.contains(&ranked.place)));
-        found.rows_scanned += rest.found.rows_scanned;
-        Ok(Ranking { rows, count: passing.count, found })
+        Gaps::of(gaps, mode as usize, reach, depth)
+    }
+
+    /// Whether reading the images that pass a filter costs less than searching lists.
+    fn few_pass(&self, passing: &Passing, row: &RowCode, mode: Mode, gap: f32) -> bool {
+        let sparse = passing.count * SPARSE < self.snapshot.live();
+        passing.count <= FEW_MATCHES
+            || passing.count <= EXACT_MATCHES && sparse
+            || passing.count <= EXACT_MATCHES
+                && self.snapshot.rows_within((row, self.weights(mode)), gap) > passing.count * ROWS_FOR_ONE
     }
 
     fn weights(&self, mode: Mode) -> &[f32] {

@@ -4,12 +4,18 @@
 //! value plus 128. A lane is a centre, so no sum crosses lanes. Sums are exact integers; the f32 operations after them
 //! are the same in the same order everywhere.
 
+use std::ops::Range;
+
 /// Centres of a group.
 pub(crate) const LANES: usize = 16;
 /// Bytes of four values of each centre of a group.
 const CHUNK: usize = LANES * 4;
 /// Rows taken together through the table.
 const TILE: usize = 8;
+/// Tiles taken together through a part of the table.
+const TILES: usize = 32;
+/// Bytes of such a part: half of a second-level cache.
+const CACHED: usize = 256 << 10;
 
 /// Centres, laid out for [`Table::scores`].
 #[derive(Debug, Clone)]
@@ -74,48 +80,48 @@ impl Table {
     /// `dot * row.factor[block] * factors[centre, block]`. `out` is cleared and filled.
     pub(crate) fn scores(&self, row: &TableRow, factors: &[f32], out: &mut Vec<f32>) {
         out.clear();
-        self.run::<1>(&[row], factors, |_, scores| out.extend_from_slice(&scores[0]));
+        self.run::<1>(0..self.groups(), &[row], factors, &mut All(out));
         out.truncate(self.centres);
+    }
+
+    fn groups(&self) -> usize {
+        self.centres.div_ceil(LANES)
+    }
+
+    /// Bytes of a group.
+    fn stride(&self) -> usize {
+        self.chunks.iter().sum::<usize>() * CHUNK
     }
 
     /// Of each row the centre of the highest score, the first of equals.
     pub(crate) fn nearest(&self, rows: &[TableRow], factors: &[f32], out: &mut Vec<u32>) {
         let (tiles, rest) = rows.as_chunks::<TILE>();
-        for tile in tiles {
-            out.extend(self.nearest_of(&tile.each_ref(), factors));
-        }
-        for row in rest {
-            out.extend(self.nearest_of(&[row], factors));
-        }
-    }
-
-    fn nearest_of<const R: usize>(&self, rows: &[&TableRow; R], factors: &[f32]) -> [u32; R] {
-        let mut best = [([f32::NEG_INFINITY; LANES], [0u32; LANES]); R];
-        self.run(rows, factors, |group, scores| {
-            // Centres that only pad the last group do not count.
-            let real = (self.centres - group * LANES).min(LANES);
-            for ((best, at), scores) in best.iter_mut().zip(scores) {
-                for lane in 0..LANES {
-                    let better = scores[lane] > best[lane] && lane < real;
-                    best[lane] = if better { scores[lane] } else { best[lane] };
-                    at[lane] = if better { group as u32 } else { at[lane] };
+        let step = (CACHED / self.stride().max(1)).max(1);
+        for tiles in tiles.chunks(TILES) {
+            let mut best = vec![Nearest::<TILE>::new(self.centres); tiles.len()];
+            // A part of the table that stays in the cache, for many rows.
+            for from in (0..self.groups()).step_by(step) {
+                let groups = from..self.groups().min(from + step);
+                for (tile, best) in tiles.iter().zip(&mut best) {
+                    self.run(groups.clone(), &tile.each_ref(), factors, best);
                 }
             }
-        });
-        best.map(|(scores, groups)| {
-            let centres = (0u32..).zip(groups).map(|(lane, group)| group * LANES as u32 + lane);
-            let all = scores.into_iter().zip(centres);
-            all.reduce(|a, b| if b.0 > a.0 || (b.0 == a.0 && b.1 < a.1) { b } else { a })
-                .map_or(0, |best| best.1)
-        })
+            out.extend(best.iter().flat_map(Nearest::centres));
+        }
+        for row in rest {
+            let mut best = Nearest::<1>::new(self.centres);
+            self.run(0..self.groups(), &[row], factors, &mut best);
+            out.extend(best.centres());
+        }
     }
 
     #[inline]
     fn run<const R: usize>(
         &self,
+        groups: Range<usize>,
         rows: &[&TableRow; R],
         factors: &[f32],
-        each: impl FnMut(usize, &[[f32; LANES]; R]),
+        each: &mut impl Sink<R>,
     ) {
         assert_eq!(factors.len(), self.factors());
         let len = self.chunks.iter().sum::<usize>() * 4;
@@ -123,13 +129,13 @@ impl Table {
         #[cfg(target_arch = "x86_64")]
         {
             if let Some(kernel) = x86::Avx512::new() {
-                return kernel.run(self, rows, factors, each);
+                return kernel.run(self, groups, rows, factors, each);
             }
             if let Some(kernel) = x86::Avx2::new() {
-                return kernel.run(self, rows, factors, each);
+                return kernel.run(self, groups, rows, factors, each);
             }
         }
-        run(self, rows, factors, each, portable);
+        run(self, groups, rows, factors, each, portable);
     }
 }
 
@@ -149,19 +155,74 @@ impl TableRow {
     }
 }
 
+/// What is done with the scores of some rows with the centres of a group.
+trait Sink<const R: usize> {
+    fn take(&mut self, group: usize, scores: &[[f32; LANES]; R]);
+}
+
+/// Keeps all of them.
+struct All<'a>(&'a mut Vec<f32>);
+
+impl Sink<1> for All<'_> {
+    #[inline(always)]
+    fn take(&mut self, _: usize, scores: &[[f32; LANES]; 1]) {
+        self.0.extend_from_slice(&scores[0]);
+    }
+}
+
+/// Keeps the best of each row.
+#[derive(Debug, Clone)]
+struct Nearest<const R: usize> {
+    centres: usize,
+    scores: [[f32; LANES]; R],
+    groups: [[u32; LANES]; R],
+}
+
+impl<const R: usize> Nearest<R> {
+    fn new(centres: usize) -> Self {
+        Self { centres, scores: [[f32::NEG_INFINITY; LANES]; R], groups: [[0; LANES]; R] }
+    }
+
+    /// The best centre of each row, the first of equals.
+    fn centres(&self) -> [u32; R] {
+        std::array::from_fn(|row| {
+            let centres = (0u32..).zip(self.groups[row]).map(|(lane, group)| group * LANES as u32 + lane);
+            let all = self.scores[row].into_iter().zip(centres);
+            all.reduce(|a, b| if b.0 > a.0 || (b.0 == a.0 && b.1 < a.1) { b } else { a })
+                .map_or(0, |best| best.1)
+        })
+    }
+}
+
+impl<const R: usize> Sink<R> for Nearest<R> {
+    #[inline(always)]
+    fn take(&mut self, group: usize, scores: &[[f32; LANES]; R]) {
+        // Centres that only pad the last group do not count.
+        let real = (self.centres - group * LANES).min(LANES);
+        for ((best, at), scores) in self.scores.iter_mut().zip(&mut self.groups).zip(scores) {
+            for lane in 0..LANES {
+                let better = scores[lane] > best[lane] && lane < real;
+                best[lane] = if better { scores[lane] } else { best[lane] };
+                at[lane] = if better { group as u32 } else { at[lane] };
+            }
+        }
+    }
+}
+
 /// The loop over groups and blocks, around a function that adds the products of one block of a group to the sums.
 #[inline(always)]
 fn run<const R: usize>(
     table: &Table,
+    groups: Range<usize>,
     rows: &[&TableRow; R],
     factors: &[f32],
-    mut each: impl FnMut(usize, &[[f32; LANES]; R]),
+    each: &mut impl Sink<R>,
     dots: impl Fn(&[[u8; CHUNK]], [&[[i8; 4]]; R], &mut [[i32; LANES]; R]),
 ) {
-    let stride: usize = table.chunks.iter().sum();
-    let groups =
-        table.bytes.chunks_exact(stride * CHUNK).zip(factors.chunks_exact(table.chunks.len() * LANES));
-    for (number, (group, factors)) in groups.enumerate() {
+    let (stride, own) = (table.stride(), table.chunks.len() * LANES);
+    for number in groups {
+        let group = &table.bytes[number * stride..][..stride];
+        let factors = &factors[number * own..][..own];
         let mut group = group.as_chunks::<CHUNK>().0;
         let mut codes = rows.map(|row| row.codes.as_chunks::<4>().0);
         let mut scores = [[0.0; LANES]; R];
@@ -178,7 +239,7 @@ fn run<const R: usize>(
                 }
             }
         }
-        each(number, &scores);
+        each.take(number, &scores);
     }
 }
 
@@ -201,7 +262,9 @@ fn portable<const R: usize>(table: &[[u8; CHUNK]], rows: [&[[i8; 4]]; R], sums: 
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{CHUNK, LANES, Table, TableRow};
+    use std::ops::Range;
+
+    use super::{CHUNK, LANES, Sink, Table, TableRow};
 
     /// Proof that the processor has AVX-512 F, BW and VNNI.
     #[derive(Debug, Clone, Copy)]
@@ -219,23 +282,25 @@ mod x86 {
         pub(super) fn run<const R: usize>(
             self,
             table: &Table,
+            groups: Range<usize>,
             rows: &[&TableRow; R],
             factors: &[f32],
-            each: impl FnMut(usize, &[[f32; LANES]; R]),
+            each: &mut impl Sink<R>,
         ) {
             // SAFETY: `self` exists, so `new` saw the features; tested against the portable form.
-            unsafe { run512(table, rows, factors, each) }
+            unsafe { run512(table, groups, rows, factors, each) }
         }
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
     fn run512<const R: usize>(
         table: &Table,
+        groups: Range<usize>,
         rows: &[&TableRow; R],
         factors: &[f32],
-        each: impl FnMut(usize, &[[f32; LANES]; R]),
+        each: &mut impl Sink<R>,
     ) {
-        super::run(table, rows, factors, each, |table, rows, sums| dots512(table, rows, sums));
+        super::run(table, groups, rows, factors, each, |table, rows, sums| dots512(table, rows, sums));
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
@@ -270,23 +335,25 @@ mod x86 {
         pub(super) fn run<const R: usize>(
             self,
             table: &Table,
+            groups: Range<usize>,
             rows: &[&TableRow; R],
             factors: &[f32],
-            each: impl FnMut(usize, &[[f32; LANES]; R]),
+            each: &mut impl Sink<R>,
         ) {
             // SAFETY: `self` exists, so `new` saw AVX2; tested against the portable form.
-            unsafe { run256(table, rows, factors, each) }
+            unsafe { run256(table, groups, rows, factors, each) }
         }
     }
 
     #[target_feature(enable = "avx2")]
     fn run256<const R: usize>(
         table: &Table,
+        groups: Range<usize>,
         rows: &[&TableRow; R],
         factors: &[f32],
-        each: impl FnMut(usize, &[[f32; LANES]; R]),
+        each: &mut impl Sink<R>,
     ) {
-        super::run(table, rows, factors, each, |table, rows, sums| dots256(table, rows, sums));
+        super::run(table, groups, rows, factors, each, |table, rows, sums| dots256(table, rows, sums));
     }
 
     /// Values widened to 16 bits, so that no sum of two products can saturate; two sums a centre until the end.
@@ -347,13 +414,13 @@ mod tests {
                 let mut scores = Vec::new();
                 table.scores(row, &factors, &mut scores);
                 let mut plain = Vec::new();
-                run(&table, &[row], &factors, |_, s| plain.extend_from_slice(&s[0]), portable);
+                run(&table, 0..table.groups(), &[row], &factors, &mut All(&mut plain), portable);
                 plain.truncate(centres);
                 prop_assert_eq!(&plain, &scores);
                 #[cfg(target_arch = "x86_64")]
                 if let Some(kernel) = x86::Avx2::new() {
                     let mut other = Vec::new();
-                    kernel.run(&table, &[row], &factors, |_, s| other.extend_from_slice(&s[0]));
+                    kernel.run(&table, 0..table.groups(), &[row], &factors, &mut All(&mut other));
                     other.truncate(centres);
                     prop_assert_eq!(&other, &scores);
                 }

@@ -9,6 +9,9 @@ use super::snapshot::Snapshot;
 use crate::index::{ListQuery, ListedRows, Place, QueryCode, Scan, Top, probe};
 use crate::vector::RowCode;
 
+/// Lists that are searched best first; those after them are searched as they lie in memory.
+const BEST_FIRST: usize = 16;
+
 /// Which rows count, and how long to look for them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Look<'a> {
@@ -78,6 +81,28 @@ impl Snapshot {
         Ok(looked)
     }
 
+    /// Rows of the lists that a search for (row, weights) looks at with this gap, and of parts without lists.
+    pub(crate) fn rows_within(&self, (row, weights): (&RowCode, &[f32]), gap: f32) -> u64 {
+        let mut rows = 0;
+        for centres in &self.centres {
+            let listed =
+                |part: &u32| self.segment(*part).is_some_and(|s| s.centres() == Some(centres.entry.id));
+            let parts: Vec<u32> = self.parts().filter(listed).collect();
+            if parts.is_empty() {
+                continue;
+            }
+            let mut lists = ListQuery::new(&centres.centroids, &self.layout, row, weights);
+            for list in lists.next(gap, 1).unwrap_or_default() {
+                for segment in parts.iter().filter_map(|&part| self.segment(part)) {
+                    // A damaged table is told by the search that meets it.
+                    rows += segment.list(list).map_or(0, |range| u64::from(range.end - range.start));
+                }
+            }
+        }
+        let unlisted = self.parts().filter(|&part| self.segment(part).is_none_or(|s| s.centres().is_none()));
+        rows + unlisted.map(|part| u64::from(self.part(part).0)).sum::<u64>()
+    }
+
     /// Searches the next lists around some centres, down to `gap` below the best; none when all were searched.
     pub(crate) fn probe_band(
         &self,
@@ -88,7 +113,9 @@ impl Snapshot {
         look: &Look<'_>,
         top: &mut Top,
     ) -> Result<Option<Looked>, StoreError> {
-        let Some(band) = lists.next(gap) else { return Ok(None) };
+        // Time may run out: then those that matter most come first.
+        let first = if look.until.is_some() { usize::MAX } else { BEST_FIRST };
+        let Some(band) = lists.next(gap, first) else { return Ok(None) };
         let mut looked = Looked::default();
         let parts: Vec<u32> = self
             .parts()

@@ -37,7 +37,7 @@ pub(crate) use error::StoreError;
 #[cfg(feature = "testing")]
 pub use fault::{DiskCall, FaultDisk};
 pub use log::Durability;
-pub(crate) use lookup::Look;
+pub(crate) use lookup::{Look, Looked};
 pub(crate) use manifest::{About, Manifest};
 pub(crate) use record::Hash;
 pub(crate) use recover::{CreateError, OpenError, Opening, create};
@@ -111,7 +111,8 @@ impl Store {
     pub(crate) fn open(opening: Opening, options: Options) -> Result<Self, OpenError> {
         let capacity = opening.manifest().about.capacity;
         let (disk, dir) = (opening.disk(), opening.dir().to_owned());
-        let (background, weights) = (options.background, options.weights.clone());
+        let (background, preload) = (options.background, options.preload);
+        let weights = options.weights.clone();
         let (opened, found) = opening.finish(options)?;
         let (snapshot, writer, lock) = match opened {
             Opened::Writer(writer) => (writer.snapshot.clone(), Some(Mutex::new(*writer)), None),
@@ -139,6 +140,9 @@ impl Store {
         if background && store.core.writer.is_some() {
             store.spawn("lookalike-seal", Core::seal_loop).map_err(OpenError::Files)?;
             store.spawn("lookalike-merge", Core::merge_loop).map_err(OpenError::Files)?;
+        }
+        if preload {
+            store.spawn("lookalike-preload", Core::preload).map_err(OpenError::Files)?;
         }
         Ok(store)
     }

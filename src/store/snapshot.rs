@@ -12,7 +12,7 @@ use super::frame::Uuid;
 use super::record::Hash;
 use super::segment::Segment;
 use super::tail::Tail;
-use crate::index::{self, Place, RowRun, Rows, Scan, Score, Top};
+use crate::index::{self, Place, Ranked, RowRun, Rows, Scan, Score, Top};
 use crate::tags::{Filter, Schema, TagSet};
 use crate::vector::{Layout, RowCode};
 
@@ -142,6 +142,19 @@ impl Snapshot {
         match self.at(scan.part) {
             Part::Segment(segment) => index::scan(segment, query, scan, dims, blocks, top),
             Part::Tail(tail) => index::scan(tail, query, scan, dims, blocks, top),
+        }
+    }
+
+    /// Calls `each` with every row of a part that counts; see [`index::visit`].
+    pub(crate) fn visit(
+        &self,
+        query: &impl Score,
+        scan: &Scan<'_>,
+        each: impl FnMut(Ranked),
+    ) -> Result<(), StoreError> {
+        match self.at(scan.part) {
+            Part::Segment(segment) => index::visit(segment, query, scan, each),
+            Part::Tail(tail) => index::visit(tail, query, scan, each),
         }
     }
 

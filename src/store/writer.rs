@@ -29,6 +29,8 @@ pub(crate) struct Options {
     pub(crate) background: bool,
     /// Images from which segments get lists.
     pub(crate) train_rows: u64,
+    /// Whether a thread reads the planes that searches read of many rows, right after the opening.
+    pub(crate) preload: bool,
     /// The weights of the blocks in each mode, each with a sum of 1; rows are assigned by the first.
     pub(crate) weights: Arc<[Vec<f32>]>,
 }

@@ -176,13 +176,21 @@ impl Ranking {
         self.cosines.iter().copied().fold(f32::NEG_INFINITY, f32::max)
     }
 
-    /// Lists whose cosine is at least `low` and below `high`, best first; of equals the lower number first.
-    pub(crate) fn between(&self, low: f32, high: f32) -> Vec<u32> {
+    /// Lists whose cosine is at least `low` and below `high`: the best `first` of them best first (of equals the lower
+    /// number), then the others by number.
+    pub(crate) fn between(&self, low: f32, high: f32, first: usize) -> Vec<u32> {
         let there = |(_, cosine): &(u32, &f32)| **cosine >= low && **cosine < high;
         let mut lists: Vec<u32> = (0u32..).zip(&self.cosines).filter(there).map(|(list, _)| list).collect();
-        lists.sort_unstable_by(|&a, &b| {
-            self.cosines[b as usize].total_cmp(&self.cosines[a as usize]).then(a.cmp(&b))
-        });
+        let better =
+            |a: &u32, b: &u32| self.cosines[*b as usize].total_cmp(&self.cosines[*a as usize]).then(a.cmp(b));
+        if lists.len() > first && first > 0 {
+            lists.select_nth_unstable_by(first - 1, better);
+            let (best, others) = lists.split_at_mut(first);
+            best.sort_unstable_by(better);
+            others.sort_unstable();
+        } else {
+            lists.sort_unstable_by(better);
+        }
         lists
     }
 }

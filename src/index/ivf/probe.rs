@@ -45,14 +45,15 @@ impl ListQuery {
         Self { bits: BitsQuery::new(&values, DEVIATIONS * norm), ranking, reached: f32::INFINITY }
     }
 
-    /// The lists that come next, best first, down to `gap` below the best; none when there are none left at all.
-    pub(crate) fn next(&mut self, gap: f32) -> Option<Vec<u32>> {
+    /// The lists that come next, down to `gap` below the best; none when there are none left at all. The best `first` of
+    /// them come best first, so that the bar rises soon, the others as they lie in memory.
+    pub(crate) fn next(&mut self, gap: f32, first: usize) -> Option<Vec<u32>> {
         if self.reached == f32::NEG_INFINITY {
             return None;
         }
         // No two cosines are further apart.
         let low = if gap > 2.0 { f32::NEG_INFINITY } else { self.ranking.best() - gap };
-        let lists = self.ranking.between(low, self.reached);
+        let lists = self.ranking.between(low, self.reached, first);
         self.reached = self.reached.min(low);
         Some(lists)
     }
@@ -193,24 +194,22 @@ impl<R: ListedRows> Search<'_, '_, R> {
     /// Scores those that wait: all of them by the upper plane, then the rest by the whole row.
     fn decide(&mut self) -> Result<(), R::Error> {
         let count = std::mem::take(&mut self.count);
-        let (mut left, mut bounds) = (0, [0.0; BATCH]);
+        let (mut left, mut likely) = (0, [(0, 0.0); BATCH]);
         let bar = self.bar();
-        for at in 0..count {
-            let position = self.waiting[at];
+        for &position in &self.waiting[..count] {
             let run = self.rows.run(position..position + 1)?;
             let slack = self.query.slack(run.inv_norms) * FINE_SHARE;
             let bound = self.query.coarse(run.codes, run.inv_norms) + slack;
             if bound >= bar {
                 self.rows.soon_whole(position);
-                (self.waiting[left], bounds[left]) = (position, bound);
+                likely[left] = (position, bound);
                 left += 1;
             }
         }
-        for at in 0..left {
-            if bounds[at] < self.bar() {
+        for &(position, bound) in &likely[..left] {
+            if bound < self.bar() {
                 continue;
             }
-            let position = self.waiting[at];
             let run = self.rows.run(position..position + 1)?;
             let score = self.query.score(run.codes, self.rows.fine(position)?, run.inv_norms);
             if score >= self.scan.min_score {

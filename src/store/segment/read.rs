@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use roaring::RoaringBitmap;
 
@@ -200,6 +200,23 @@ impl Segment {
         } else {
             Err(self.damaged(kind, block * BLOCK, "a block's checksum does not match"))
         }
+    }
+
+    /// Reads and checks codes of one bit and their factors, or the upper planes where there are no lists.
+    pub(crate) fn preload(&self, cancel: &AtomicBool) -> Result<(), StoreError> {
+        let kinds = match self.centres {
+            Some(_) => &[Kind::Lists, Kind::BitFactors, Kind::Bits][..],
+            None => &[Kind::InvNorms, Kind::Codes],
+        };
+        for &kind in kinds {
+            for from in (0..self.len(kind)).step_by(BLOCK) {
+                if cancel.load(Ordering::Relaxed) {
+                    return Ok(());
+                }
+                self.bytes(kind, from..self.len(kind).min(from + BLOCK))?;
+            }
+        }
+        Ok(())
     }
 
     /// Checks every block of every section.
