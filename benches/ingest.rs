@@ -5,17 +5,10 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use lookalike::{Add, CreateInstance, Gallery, Instance, Source, Tags};
 
-/// Values in -1..1 that look random.
-fn vector(seed: u64) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    };
-    (0..256).map(|_| next()).collect()
-}
+#[path = "../examples/support/made_up.rs"]
+mod made_up;
+
+use made_up::vector;
 
 fn rows(from: u64, count: u64) -> Vec<Add<'static>> {
     (from..from + count)

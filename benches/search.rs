@@ -3,19 +3,12 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use lookalike::{Add, CreateInstance, Effort, Gallery, Instance, Query, Source, Tags};
 
-const ROWS: u64 = 100_000;
+#[path = "../examples/support/made_up.rs"]
+mod made_up;
 
-/// Values in -1..1 that look random.
-fn vector(seed: u64) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    };
-    (0..256).map(|_| next()).collect()
-}
+use made_up::vector;
+
+const ROWS: u64 = 100_000;
 
 fn fill(instance: &Instance) {
     for group in (0..ROWS).collect::<Vec<_>>().chunks(5_000) {

@@ -5,11 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use lookalike::{
-    Add, CreateInstance, Delete, Effort, EmbedError, Embedder, Embedding, Instance, Mode, Query, Source,
-    Tags, View,
+    Add, CommonSearch, CopyQuery, CreateInstance, Delete, Durability, Effort, EmbedError, Embedder,
+    Embedding, Instance, Mode, Query, Source, Tags, View,
 };
 
-use crate::bed::{Bed, Random};
+use lookalike::testing::DiskCall;
+
+use crate::bed::{Bed, Random, flip};
 
 /// Vectors of two blocks, 24 and 8 values, weighed as the built-in model weighs its own.
 struct Pairs;
@@ -344,6 +346,130 @@ fn the_index_grows_beside_changes_and_searches() {
     check(&gallery.instance("pairs").unwrap());
 }
 
+/// What is due after an import is done: the gaps are measured, and searches look at fewer lists for less effort.
+#[test]
+fn an_import_leaves_an_index_that_is_measured() {
+    let bed = Bed::with(|b| b.model(Pairs).train_rows(2_000));
+    let pairs = instance(&bed);
+    let before = pairs.import(rows(1_000, 3)).unwrap();
+    assert_eq!((before.added, pairs.stats().unwrap().lists), (1_000, 0));
+    pairs.import(rows(6_000, 4)).unwrap();
+    // Both runs are in lists now, and nothing in them is dead weight.
+    let stats = pairs.stats().unwrap();
+    assert!(stats.lists >= 64 && stats.images == 6_000, "{stats:?}");
+    let lists = |effort| -> u64 {
+        let searches = (0..40).map(|i| {
+            let vector = clustered(&mut Random(i + 500));
+            let page = pairs.search(&Query::vector(vector).effort(effort)).unwrap();
+            assert!(page.found.rows_scanned > 0 && !page.found.exact);
+            page.found.lists_probed
+        });
+        searches.sum()
+    };
+    let (fast, default, high) = (lists(Effort::Fast), lists(Effort::Default), lists(Effort::High));
+    println!("{fast}, {default}, {high} lists in 40 searches");
+    assert!(fast <= default && default < high);
+    // Before anything is measured it would be nearly every list at the highest effort.
+    assert!(high < 40 * stats.lists / 2);
+}
+
+/// Sealing is tried again with every add; what was built in vain goes, or a full disk would be filled further.
+#[test]
+fn what_was_built_in_vain_is_removed() {
+    let bed = Bed::with(|b| b.tail_rows(3));
+    let shoes = bed.shoes();
+    for i in 0..3 {
+        shoes.add(&Add::new(format!("a{i}"), Source::vector(vec![1.0, i as f32, 0.0, 1.0]))).unwrap();
+    }
+    let disk = bed.disk.clone();
+    // The new log is begun; the manifest that would name the segment is not written.
+    bed.disk.before(DiskCall::Create, "tmp-seg", move || {
+        disk.fail(DiskCall::Sync, "tmp-manifest", std::io::ErrorKind::StorageFull);
+    });
+    let segments = || {
+        let names =
+            std::fs::read_dir(bed.root().join("shoes")).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name.to_string_lossy().contains("seg-")).count()
+    };
+    for i in 0..6 {
+        let add = Add::new(format!("b{i}"), Source::vector(vec![1.0; 4]));
+        assert_eq!(shoes.add(&add).unwrap_err().code().to_string(), "IS.2005");
+        assert_eq!(segments(), 0);
+    }
+    // Deletions go on, and adds when there is room again.
+    shoes.delete("a1").unwrap();
+    bed.disk.heal();
+    shoes.add(&Add::new("c", Source::vector(vec![1.0; 4]))).unwrap();
+    assert_eq!((shoes.len().unwrap(), segments()), (3, 1));
+    drop(shoes);
+    let shoes = bed.gallery.instance("shoes").unwrap();
+    assert_eq!((shoes.len().unwrap(), shoes.check("a1").unwrap()), (3, false));
+}
+
+/// A sync that failed proves nothing of what it was asked for, and neither would another.
+#[test]
+fn a_failed_sync_before_a_new_log_stops_writing() {
+    let bed = Bed::with(|b| b.tail_rows(3).durability(Durability::Flush));
+    let shoes = bed.shoes();
+    let add = |i: u32| shoes.add(&Add::new(format!("a{i}"), Source::vector(vec![1.0; 4])));
+    (0..3).for_each(|i| assert!(add(i).is_ok()));
+    bed.disk.fail(DiskCall::Sync, "log-", std::io::ErrorKind::Other);
+    assert!(add(3).is_err());
+    bed.disk.heal();
+    assert_eq!(add(4).unwrap_err().code().to_string(), "IS.2105");
+    assert!(shoes.check("a2").unwrap());
+}
+
+#[test]
+fn damaged_centres_are_told_by_verify_and_by_opening() {
+    let bed = Bed::with(|b| b.model(Pairs).train_rows(100));
+    let pairs = instance(&bed);
+    pairs.import(rows(300, 1)).unwrap();
+    pairs.verify().unwrap();
+    let names = std::fs::read_dir(bed.root().join("pairs")).unwrap().map(|entry| entry.unwrap().path());
+    let centres: Vec<_> =
+        names.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("cent-")).collect();
+    assert_eq!(centres.len(), 1);
+    flip(&centres[0], 200);
+    assert!(format!("{:#}", pairs.verify().unwrap_err()).contains("cent-"));
+    drop(pairs);
+    assert!(bed.gallery.instance("pairs").is_err());
+}
+
+/// A stranger's picture is no copy of any, and a copy is found, whether lists are searched or every image.
+#[test]
+fn copies_are_found_by_lists_too() {
+    let (mut answers, mut random) = (Vec::new(), Random(31));
+    let dims = CommonSearch::new().blocks().iter().sum::<usize>();
+    let row = |i: u64| Random(10_000 + i).vector(dims);
+    let queries: Vec<Vec<f32>> = (0..20)
+        .map(|i| {
+            let noise = random.vector(dims);
+            row(i * 531).iter().zip(noise).map(|(v, n)| v + 0.2 * n).collect()
+        })
+        .collect();
+    for train_rows in [2_000, u64::MAX] {
+        let bed = Bed::with(|b| b.train_rows(train_rows));
+        bed.gallery.create(&CreateInstance::new("copies", "common-search")).unwrap();
+        let copies = bed.gallery.instance("copies").unwrap();
+        let all = (0..12_000).map(|i| Add::new(format!("row/{i}"), Source::vector(row(i))));
+        assert_eq!(copies.import(all).unwrap().added, 12_000);
+        answers.push(
+            queries
+                .iter()
+                .map(|vector| {
+                    let source = Source::Vector(vector.into());
+                    let found = copies.find_copies(&CopyQuery::source(source).limit(1)).unwrap();
+                    assert_eq!(found.found.lists_probed > 0, train_rows == 2_000);
+                    (found.hits[0].path.clone(), found.hits[0].raw)
+                })
+                .collect::<Vec<_>>(),
+        );
+    }
+    assert_eq!(answers[0], answers[1]);
+    assert!((0u64..).zip(&answers[0]).all(|(i, (path, _))| *path == format!("row/{}", i * 531)));
+}
+
 /// What an import replaces stays replaced, whatever the log said of it before, and what is wrong is told.
 #[test]
 fn an_import_is_durable_as_a_whole() {
@@ -381,4 +507,21 @@ fn an_import_is_durable_as_a_whole() {
         assert_eq!(paths, ["row/0", "row/3", "row/6"]);
         instance.verify().unwrap();
     }
+}
+
+/// An import that cannot write tells why with the code that an add would.
+#[test]
+fn an_import_that_fails_changes_nothing() {
+    let bed = Bed::with(|b| b.model(Pairs));
+    let pairs = instance(&bed);
+    bed.disk.fail(DiskCall::Write, "tmp-seg", std::io::ErrorKind::StorageFull);
+    assert_eq!(pairs.import(rows(10, 1)).unwrap_err().code().to_string(), "IS.2005");
+    bed.disk.heal();
+    assert!(pairs.is_empty().unwrap());
+    assert_eq!(pairs.import(rows(10, 1)).unwrap().added, 10);
+    drop(pairs);
+    let gallery = lookalike::Gallery::builder(bed.root()).model(Pairs).read_only().open().unwrap();
+    let pairs = gallery.instance("pairs").unwrap();
+    assert_eq!(pairs.import(rows(20, 1)).unwrap_err().code().to_string(), "IS.2105");
+    assert_eq!(pairs.len().unwrap(), 10);
 }

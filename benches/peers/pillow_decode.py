@@ -1,6 +1,6 @@
 """Pillow on the pictures of `cargo bench --bench decode`: decoding in full, with draft, and scaling to 224 x 224.
 
-    pillow_decode.py TARGET/tmp/decode-*.jpg [--rounds 30]
+    pillow_decode.py DIR/decode-*.jpg [--rounds 30]
 
 One thread. Prints for each picture the best of all rounds in milliseconds; the pictures take turns, so that whatever
 else the machine does falls on all of them alike.

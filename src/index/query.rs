@@ -13,8 +13,11 @@ const BELOW_ONE: f32 = 1.0 - f32::EPSILON / 2.0;
 /// Scores above this are checked for equal codes. Rounding moves a score by a few units of 2^-24 at most.
 const NEARLY_ONE: f32 = 0.999_99;
 
-/// What f32 arithmetic moves a score or a bound by, at most, beside a score of magnitude 1; see [`QueryCode::slack`].
+/// What f32 arithmetic moves a score or a bound by, at most, beside a score of magnitude 1; see `QueryCode`'s bounds.
 const ROUNDING: f32 = 32.0 * f32::EPSILON / 2.0;
+
+/// Four times the root mean square of a rest, which is any of -8..=7 alike: the root of 21.5.
+const LIKELY_REST: f64 = 4.0 * 4.636_809_247_747_852;
 
 /// A query vector, coded like a row, with the weights of its blocks.
 #[derive(Debug, Clone)]
@@ -38,6 +41,8 @@ struct Block {
     factor: f32,
     /// The most that the fine plane adds to a score, times the norm of the row's block.
     slack: f32,
+    /// The same, but for one row in some ten thousand.
+    likely: f32,
 }
 
 impl QueryCode {
@@ -57,6 +62,7 @@ impl QueryCode {
                 inv_norm,
                 factor: (16.0 * weight * f64::from(inv_norm)) as f32,
                 slack: (weight * 8.0 * (spread + (range.len() as f64).sqrt() * f64::from(ROUNDING))) as f32,
+                likely: (weight * (8.0 * spread).min(LIKELY_REST)) as f32,
                 range,
             }
         };
@@ -65,8 +71,8 @@ impl QueryCode {
     }
 
     /// The score as the codes tell it, without the fine plane: exact integer dot products of the 12-bit query and the
-    /// upper eight bits of the row, then f32 operations in one fixed order. At most [`slack`](Self::slack) from
-    /// the score.
+    /// upper eight bits of the row, then f32 operations in one fixed order. Where the score
+    /// lies around it `bounds` says.
     #[inline]
     pub(crate) fn coarse(&self, codes: &[i8], inv_norms: &[[u8; 4]]) -> f32 {
         let one = |block: &Block| {
@@ -76,22 +82,13 @@ impl QueryCode {
         self.blocks.iter().map(one).sum()
     }
 
-    /// A bound of the difference between [`coarse`](Self::coarse) and the score of a row with these norms.
+    /// What the fine plane moves a score by at most, but for one row in some ten thousand: for searches that may miss one.
     ///
-    /// Let q and r be the 12-bit values of one block of d dimensions, r = 16 h + l, w its weight, and s = 8 sqrt(d) / |r|.
-    /// Without rounding the score and the coarse score differ by the sum of w (q . l) / (|q| |r|) over the blocks, and no
-    /// value of l is above 8 in magnitude, so |q . l| <= 8 |q|_1, the sum of q's magnitudes. This gives the bound; as
-    /// |q|_1 <= sqrt(d) |q| (Cauchy and Schwarz), it is at most S, the sum of w s.
-    ///
-    /// What rounding adds, with u = 2^-24, half the epsilon: a term of the coarse score is at most w (1 + s) in
-    /// magnitude, for 16 |h| <= |r| + |l|; it is rounded four times (the product to f32, the factor, two
-    /// multiplications) and there are at most three additions, so 7 u (1 + S). One over a norm, kept in f32, is u from
-    /// what it stands for: two of them, 2 u (1 + S). The score is rounded to f32, u, and one near 1 is moved to 1
-    /// or below it, 4 u. This bound and its sum and difference with the coarse score round too: 10 u (1 + S) at
-    /// most. Together less than 32 u (1 + S), which is in the bound: 32 u S by the factor of each block.
+    /// A rest is any of -8..=7 alike, so the sum of its products with a query of norm |q| has a standard deviation of
+    /// 4.64 |q|; this is four of them.
     #[inline]
-    pub(crate) fn slack(&self, inv_norms: &[[u8; 4]]) -> f32 {
-        let one = |block: &Block| block.slack * inv_norm(&inv_norms[block.number]);
+    pub(crate) fn likely_slack(&self, inv_norms: &[[u8; 4]]) -> f32 {
+        let one = |block: &Block| block.likely * inv_norm(&inv_norms[block.number]);
         self.blocks.iter().map(one).sum::<f32>() + ROUNDING
     }
 
@@ -111,7 +108,19 @@ impl QueryCode {
 impl Score for QueryCode {
     const FINE: bool = true;
 
-    /// The coarse score less and more the slack, in one pass over the blocks.
+    /// The coarse score less and more a bound of its difference from the score, in one pass over the blocks.
+    ///
+    /// Let q and r be the 12-bit values of one block of d dimensions, r = 16 h + l, w its weight, and s = 8 sqrt(d) / |r|.
+    /// Without rounding the score and the coarse score differ by the sum of w (q . l) / (|q| |r|) over the blocks, and no
+    /// value of l is above 8 in magnitude, so |q . l| <= 8 |q|_1, the sum of q's magnitudes. This gives the bound; as
+    /// |q|_1 <= sqrt(d) |q| (Cauchy and Schwarz), it is at most S, the sum of w s.
+    ///
+    /// What rounding adds, with u = 2^-24, half the epsilon: a term of the coarse score is at most w (1 + s) in
+    /// magnitude, for 16 |h| <= |r| + |l|; it is rounded four times (the product to f32, the factor, two
+    /// multiplications) and there are at most three additions, so 7 u (1 + S). One over a norm, kept in f32, is u from
+    /// what it stands for: two of them, 2 u (1 + S). The score is rounded to f32, u, and one near 1 is moved to 1
+    /// or below it, 4 u. This bound and its sum and difference with the coarse score round too: 10 u (1 + S) at
+    /// most. Together less than 32 u (1 + S), which is in the bound: 32 u S by the factor of each block.
     #[inline]
     fn bounds(&self, codes: &[i8], inv_norms: &[[u8; 4]]) -> (f32, f32) {
         let (mut coarse, mut slack) = (0.0, ROUNDING);
@@ -158,9 +167,10 @@ mod tests {
     fn bounded(query: &QueryCode, row: &RowCode) -> (f32, f32, f32) {
         let inv: Vec<[u8; 4]> = row.inv_norms.iter().map(|v| v.to_le_bytes()).collect();
         let (low, high) = query.bounds(&row.codes, &inv);
-        let (coarse, slack) = (query.coarse(&row.codes, &inv), query.slack(&inv));
-        let near = |a: f32, b: f32| (a - b).abs() <= 4.0 * f32::EPSILON * (1.0 + slack);
-        assert!(near(low, coarse - slack) && near(high, coarse + slack));
+        let (coarse, likely) = (query.coarse(&row.codes, &inv), query.likely_slack(&inv));
+        let near = |a: f32, b: f32| (a - b).abs() <= 8.0 * f32::EPSILON * (1.0 + b.abs());
+        // The coarse score is in the middle, and what is likely is no more than what is possible.
+        assert!(near(low + high, 2.0 * coarse) && likely <= (high - low) / 2.0 + ROUNDING);
         (low, query.score(&row.codes, &row.fine, &inv), high)
     }
 

@@ -75,7 +75,7 @@ struct Broken(AtomicBool);
 impl Instance {
     /// Adds many images: one result each, in order. One that is refused leaves the others.
     ///
-    /// Pictures are decoded and embedded in parallel; every some hundred of them are committed in one group. Each
+    /// Pictures are decoded and embedded in parallel; about a thousand of them are committed in one group. Each
     /// `Ok` is durable when the batch returns. Of the same path twice the later wins.
     ///
     /// # Errors

@@ -4,12 +4,15 @@ use rayon::prelude::*;
 
 use super::write::Prepared;
 use super::{Add, Instance};
-use crate::error::{Error, Operation, Result};
-use crate::store::{Op, OpError, Outcome};
+use crate::error::{Cause, Error, Operation, Result};
+use crate::store::{Op, Outcome, StoreError};
 
 /// Images that become one segment: more need more memory while it is made (some 1.5 KB each at 256 dimensions), fewer leave
 /// more segments to merge.
 const RUN: usize = 1 << 20;
+
+/// Bytes of such a run, whatever its images: long paths, many tags, wide vectors.
+const RUN_BYTES: usize = 1 << 30;
 
 /// Images prepared at a time.
 const BLOCK: usize = 4096;
@@ -45,7 +48,8 @@ impl Imported {
 impl Instance {
     /// Adds many images without the log: the quickest way to fill an instance.
     ///
-    /// Pictures are decoded and embedded in parallel, on rayon's pool of the calling thread. Each run of about a million images
+    /// Pictures are decoded and embedded in parallel, on rayon's pool of the calling thread. Each run of about a million images,
+    /// or of a gigabyte,
     /// becomes a segment, durable and visible as a whole; all are when this returns `Ok`. An image that is refused
     /// leaves the others. The iterator's lower size hint is taken for the number of images to come: the lists of the
     /// index are made for that many. They are trained on the first run, so images should come in no order of
@@ -54,7 +58,7 @@ impl Instance {
     /// Searches go on meanwhile. Changes by other callers wait while a run is written: some seconds each.
     ///
     /// # Errors
-    /// IS.2005 or IS.2100 when files cannot be written, IS.0014, IS.2019, IS.2105: runs before the one that failed are kept,
+    /// IS.2005 when files cannot be written, IS.0014, IS.2019, IS.2105: runs before the one that failed are kept,
     /// nothing of that one. The same import with [`OnExisting::Keep`](crate::OnExisting::Keep) goes on from there.
     /// What is wrong with single images is in [`Imported::failures`], as [`add`](Self::add) would tell it.
     pub fn import<'a>(&self, adds: impl IntoIterator<Item = Add<'a>>) -> Result<Imported> {
@@ -63,6 +67,7 @@ impl Instance {
         let expected = store.snapshot().live().saturating_add(adds.size_hint().0 as u64);
         let (mut imported, mut place) = (Imported::default(), 0u64);
         let (mut ops, mut places): (Vec<Op>, Vec<u64>) = (Vec::new(), Vec::new());
+        let mut bytes = 0;
         loop {
             let block: Vec<Add<'_>> = adds.by_ref().take(BLOCK).collect();
             let last = block.is_empty();
@@ -70,6 +75,7 @@ impl Instance {
             for prepared in prepared {
                 match prepared {
                     Ok(Prepared::Op(op)) => {
+                        bytes += op.bytes();
                         ops.push(op);
                         places.push(place);
                     }
@@ -78,11 +84,15 @@ impl Instance {
                 }
                 place += 1;
             }
-            if ops.len() >= RUN || (last && !ops.is_empty()) {
+            if ops.len() >= RUN || bytes >= RUN_BYTES || (last && !ops.is_empty()) {
+                bytes = 0;
                 let results = store.import(std::mem::take(&mut ops), expected);
                 let results = results.map_err(|error| {
-                    self.outcome(&store, Operation::Add, Some(Err(OpError::Seal(error.into()))))
-                        .map_or_else(|error| error, |_| self.gone(Operation::Add))
+                    let failed = match &error {
+                        StoreError::Io { .. } => Cause::Seal(error.into()),
+                        _ => Cause::Store(error.into()),
+                    };
+                    self.failed(&store, Operation::Add, failed)
                 })?;
                 for (place, result) in std::mem::take(&mut places).into_iter().zip(results) {
                     match self.outcome(&store, Operation::Add, Some(result)) {
@@ -94,6 +104,7 @@ impl Instance {
                 }
             }
             if last {
+                store.tend();
                 return Ok(imported);
             }
         }

@@ -248,7 +248,7 @@ impl Instance {
         store.optimize().map_err(|e| self.failed(&store, Operation::Optimize, e))
     }
 
-    /// Reads and checks every byte of every sealed file.
+    /// Reads and checks every byte of every sealed file: segments, and the centres of their lists.
     ///
     /// # Errors
     /// IS.0009 naming the file and the place of the first damage, IS.2019.

@@ -9,17 +9,7 @@ use super::log;
 use super::snapshot::Snapshot;
 use super::tail::Tail;
 use super::writer::Results;
-use super::{Core, lock};
-
-/// The right to commit, until it drops: others wait.
-struct Turn<'a>(&'a Core);
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        lock(&self.0.queue).busy = false;
-        self.0.turn.notify_all();
-    }
-}
+use super::{Core, Turn, lock};
 
 impl Core {
     fn take_turn(&self) -> Turn<'_> {

@@ -81,6 +81,10 @@ pub(crate) struct Core {
     wake: Condvar,
     /// The store is being closed: what is being built is not wanted any more.
     closing: AtomicBool,
+    /// Everything is being merged: merges of parts would be in vain.
+    optimizing: AtomicBool,
+    /// Whether there are threads that seal and merge.
+    background: bool,
     abnormal: AtomicBool,
     capacity: u64,
     torn_bytes: u64,
@@ -99,6 +103,16 @@ struct Queue {
 struct Waiting {
     ops: Vec<Op>,
     results: Arc<Mutex<Option<Results>>>,
+}
+
+/// The right to commit, until it drops, however it drops: others wait.
+struct Turn<'a>(&'a Core);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.queue).busy = false;
+        self.0.turn.notify_all();
+    }
 }
 
 /// A lock whatever happened to its last holder: the data behind ours is valid at every moment, and a writer that
@@ -127,9 +141,11 @@ impl Store {
             turn: Condvar::new(),
             sealing: Mutex::default(),
             merging: Mutex::default(),
-            upkeep: Mutex::default(),
+            upkeep: Mutex::new(Upkeep::at_opening()),
             wake: Condvar::new(),
             closing: AtomicBool::new(false),
+            optimizing: AtomicBool::new(false),
+            background,
             abnormal: AtomicBool::new(false),
             capacity,
             torn_bytes: found.torn_bytes,
@@ -183,6 +199,7 @@ impl Core {
     /// change that is under way.
     pub(crate) fn abandon(&self) {
         if let Some(writer) = &self.writer {
+            self.closing.store(true, Ordering::Relaxed);
             lock(writer).stop(&StoreError::Stopped("the instance was deleted".to_owned()));
         }
     }
@@ -240,9 +257,8 @@ impl Core {
             queue.busy = true;
             let group = std::mem::take(&mut queue.waiting);
             drop(queue);
+            let _turn = Turn(self);
             self.commit_waiting(writer, group);
-            lock(&self.queue).busy = false;
-            self.turn.notify_all();
         } else {
             drop(queue);
         }
@@ -261,7 +277,8 @@ impl Core {
         }
         let mut all: Results = Vec::with_capacity(ops.len());
         for ops in writer::groups(ops) {
-            let no_room = self.make_room();
+            // A panic while room is made is why there is none.
+            let no_room = self.guarded(|| Ok(self.make_room())).unwrap_or_else(|error| Some(Arc::new(error)));
             let mut writer = lock(writer);
             let count = ops.len();
             match catch_unwind(AssertUnwindSafe(|| writer.commit(ops, no_room))) {
@@ -281,15 +298,8 @@ impl Core {
         }
         // Those who wait go on while segments are merged.
         self.turn.notify_all();
-        let background = {
-            let writer = lock(writer);
-            writer.options.background || writer.stopped.is_some()
-        };
-        if !background {
-            // A merge that fails leaves the state as it was and is tried again after a later commit.
-            while let Ok(true) = self.guarded(|| self.merge_next()) {}
-        } else if !compact::due(&self.snapshot()).is_empty() {
-            self.ask_merge();
+        if !self.background || !compact::due(&self.snapshot()).is_empty() {
+            self.tend();
         }
     }
 
@@ -305,9 +315,17 @@ impl Core {
         Ok(())
     }
 
-    /// Reads and checks every byte of every sealed file.
+    /// Reads and checks every byte of segments and of the centres of their lists.
     pub(crate) fn verify(&self) -> Result<(), StoreError> {
-        self.snapshot().sealed.iter().try_for_each(|sealed| sealed.segment.verify())
+        self.snapshot().sealed.iter().try_for_each(|sealed| sealed.segment.verify())?;
+        // While it is held no merge removes centres.
+        let _merging = lock(&self.merging);
+        let snapshot = self.snapshot();
+        let assigned_by = self.weights.first().map(Vec::as_slice).unwrap_or_default();
+        snapshot.centres.iter().try_for_each(|centres| {
+            let (entry, layout) = (&centres.entry, &snapshot.layout);
+            centres::read(&*self.disk, &self.dir, &snapshot.uuid, entry, layout, assigned_by).map(drop)
+        })
     }
 }
 

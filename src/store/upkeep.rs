@@ -51,6 +51,13 @@ pub(crate) struct Upkeep {
     merge: bool,
 }
 
+impl Upkeep {
+    /// What an earlier opening left to be done is looked for.
+    pub(crate) fn at_opening() -> Self {
+        Self { merge: true, ..Self::default() }
+    }
+}
+
 /// Lists for so many images: about four times the root, in powers of two.
 fn lists_for(images: u64) -> usize {
     let exponent = (4.0 * (images as f64).sqrt()).log2().round();
@@ -74,9 +81,8 @@ impl Core {
                 // The commit says so.
                 return None;
             }
-            let background = writer.options.background;
             let waiting = writer.snapshot.frozen.len();
-            if !background && waiting > 0 {
+            if !self.background && waiting > 0 {
                 drop(writer);
                 match self.seal_next() {
                     Ok(_) => continue,
@@ -92,7 +98,7 @@ impl Core {
                 }
                 self.publish(&writer);
                 drop(writer);
-                if background {
+                if self.background {
                     // Under the lock, so that a thread about to sleep hears it.
                     let _upkeep = self.upkeep();
                     self.wake.notify_all();
@@ -162,11 +168,19 @@ impl Core {
             upkeep.merge = false;
             drop(upkeep);
             // What fails leaves the state as it was and is tried again after a later seal.
-            while let Ok(true) = self.guarded(|| self.merge_next()) {
-                if self.closing.load(Ordering::Relaxed) {
-                    return;
-                }
-            }
+            let unwanted = || self.closing.load(Ordering::Relaxed) || self.optimizing.load(Ordering::Relaxed);
+            while !unwanted() && matches!(self.guarded(|| self.merge_next()), Ok(true)) {}
+        }
+    }
+
+    /// Merges, trains and measures what is due: here, or by the thread that does.
+    pub(crate) fn tend(&self) {
+        if self.background {
+            self.upkeep().merge = true;
+            self.wake.notify_all();
+        } else {
+            // What fails leaves the state as it was and is tried again after a later commit.
+            while let Ok(true) = self.guarded(|| self.merge_next()) {}
         }
     }
 
@@ -181,12 +195,6 @@ impl Core {
     pub(crate) fn stop_threads(&self) {
         self.closing.store(true, Ordering::Relaxed);
         self.upkeep().stop = true;
-        self.wake.notify_all();
-    }
-
-    /// There may be something to merge.
-    pub(crate) fn ask_merge(&self) {
-        self.upkeep().merge = true;
         self.wake.notify_all();
     }
 
@@ -235,7 +243,8 @@ impl Core {
             }
         }
         while self.guarded(|| self.seal_next())? {}
-        self.guarded(|| {
+        self.optimizing.store(true, Ordering::Relaxed);
+        let optimized = self.guarded(|| {
             let _one = lock(&self.merging);
             self.train_due(&self.snapshot(), true)?;
             let snapshot = self.snapshot();
@@ -245,7 +254,9 @@ impl Core {
                 self.merge(&snapshot, &parts)?;
             }
             self.measure_due(&self.snapshot()).map(drop)
-        })
+        });
+        self.optimizing.store(false, Ordering::Relaxed);
+        optimized
     }
 
     fn merge(&self, snapshot: &Snapshot, parts: &[u32]) -> Result<(), StoreError> {
@@ -259,6 +270,10 @@ impl Core {
             };
             parts.iter().filter_map(ids).collect::<Vec<(u64, Arc<RoaringBitmap>)>>()
         };
+        if sources.len() < parts.len() {
+            // Only merges take segments away, and this is the only one.
+            return Err(StoreError::Stopped("a segment went away while it was merged".to_owned()));
+        }
         let built = self.build(snapshot, parts, snapshot.centres.last())?;
         let mut writer = self.open_writer()?;
         let published = writer.publish_merged(built, &sources);

@@ -80,7 +80,9 @@ pub(crate) fn groups(ops: Vec<Op>) -> Vec<Vec<Op>> {
         bytes += op.bytes();
         group.push(op);
     }
-    groups.push(group);
+    if !group.is_empty() {
+        groups.push(group);
+    }
     groups
 }
 
@@ -183,8 +185,12 @@ impl Writer {
     /// they are in a segment.
     pub(crate) fn freeze(&mut self) -> Result<(), StoreError> {
         self.ready()?;
-        // With a durability that does not sync: later frames must not outlive these.
-        self.log.sync()?;
+        // With a durability that does not sync: later frames must not outlive these. A failed sync is never retried: the
+        // next would prove nothing.
+        if let Err(error) = self.log.sync() {
+            self.stop(&error);
+            return Err(error);
+        }
         let id = self.log.id() + 1;
         let (next, durability) = (self.log.next(), self.options.durability);
         let log = LogWriter::create(&*self.disk, &self.dir, &self.uuid, id, next, durability)?;
@@ -208,24 +214,40 @@ impl Writer {
         Ok(self.next_segment - 1)
     }
 
+    /// Publishes what was built as `file`. If that fails the file is no part of the state and goes, unless nobody knows which
+    /// state stands: attempts are repeated, and would fill the disk.
+    fn publish(
+        &mut self,
+        file: Option<String>,
+        publish: impl FnOnce(&mut Self) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let published = self.ready().and_then(|()| publish(self));
+        if self.stopped.is_none() {
+            self.garbage.extend(file.filter(|_| published.is_err()));
+            self.collect_garbage();
+        }
+        published
+    }
+
     /// Puts `built` in the place of the oldest frozen tail, which it was made of when `dead` of its rows were dead.
     pub(crate) fn publish_sealed(
         &mut self,
         built: Option<Built>,
         dead: &RoaringBitmap,
     ) -> Result<(), StoreError> {
-        self.ready()?;
-        let mut snapshot = (*self.snapshot).clone();
-        let mut next = Manifest { clean: None, next_order: self.next_order, ..self.manifest.clone() };
-        let frozen = snapshot.frozen.remove(0);
-        next.logs.retain(|log| log.id != frozen.log);
-        let part = snapshot.sealed.len() as u32;
-        let died = (&*frozen.dead - dead).into_iter().map(|position| Place { part, position });
-        self.add_built(&mut snapshot, &mut next, built, died)?;
-        self.replace(next, snapshot)?;
-        self.garbage.push(log::name(frozen.log));
-        self.collect_garbage();
-        Ok(())
+        let file = built.as_ref().map(|built| segment::name(built.entry.id));
+        self.publish(file, |writer| {
+            let mut snapshot = (*writer.snapshot).clone();
+            let mut next = Manifest { clean: None, next_order: writer.next_order, ..writer.manifest.clone() };
+            let frozen = snapshot.frozen.remove(0);
+            next.logs.retain(|log| log.id != frozen.log);
+            let part = snapshot.sealed.len() as u32;
+            let died = (&*frozen.dead - dead).into_iter().map(|position| Place { part, position });
+            writer.add_built(&mut snapshot, &mut next, built, died)?;
+            writer.replace(next, snapshot)?;
+            writer.garbage.push(log::name(frozen.log));
+            Ok(())
+        })
     }
 
     /// Puts `built` in the place of the segments it was made of, each given with the rows that were dead then.
@@ -234,40 +256,41 @@ impl Writer {
         built: Option<Built>,
         sources: &[(u64, Arc<RoaringBitmap>)],
     ) -> Result<(), StoreError> {
-        self.ready()?;
-        let mut snapshot = (*self.snapshot).clone();
-        let mut next = Manifest { clean: None, next_order: self.next_order, ..self.manifest.clone() };
-        let dead_then = |id: u64| sources.iter().find(|(source, _)| *source == id).map(|(_, dead)| dead);
-        let mut died = Vec::new();
-        for (part, (entry, sealed)) in (0..).zip(next.segments.iter().zip(&snapshot.sealed)) {
-            if let Some(dead) = dead_then(entry.id) {
-                let newly = &*sealed.dead - &**dead;
-                died.extend(newly.into_iter().map(|position| Place { part, position }));
+        let file = built.as_ref().map(|built| segment::name(built.entry.id));
+        self.publish(file, |writer| {
+            let mut snapshot = (*writer.snapshot).clone();
+            let mut next = Manifest { clean: None, next_order: writer.next_order, ..writer.manifest.clone() };
+            let dead_then = |id: u64| sources.iter().find(|(source, _)| *source == id).map(|(_, dead)| dead);
+            let mut died = Vec::new();
+            for (part, (entry, sealed)) in (0..).zip(next.segments.iter().zip(&snapshot.sealed)) {
+                if let Some(dead) = dead_then(entry.id) {
+                    let newly = &*sealed.dead - &**dead;
+                    died.extend(newly.into_iter().map(|position| Place { part, position }));
+                }
             }
-        }
-        let goes: Vec<bool> = next.segments.iter().map(|entry| dead_then(entry.id).is_some()).collect();
-        let gone: Vec<SegmentEntry> =
-            next.segments.iter().filter(|entry| dead_then(entry.id).is_some()).cloned().collect();
-        let mut flags = goes.iter();
-        next.segments.retain(|_| flags.next() == Some(&false));
-        let mut flags = goes.iter();
-        snapshot.sealed.retain(|_| flags.next() == Some(&false));
-        self.add_built(&mut snapshot, &mut next, built, died)?;
-        // Centres that no segment has lists around any more, but for those that new segments will.
-        let last = next.centres.last().map(|centres| centres.id);
-        let used: Vec<u64> = next.segments.iter().filter_map(|entry| entry.centres).chain(last).collect();
-        let (kept, unused): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut next.centres).into_iter().partition(|centres| used.contains(&centres.id));
-        next.centres = kept;
-        snapshot.centres.retain(|centres| used.contains(&centres.entry.id));
-        self.replace(next, snapshot)?;
-        for entry in gone {
-            self.garbage.push(segment::name(entry.id));
-            self.garbage.extend(entry.dead.map(|generation| dead::name(entry.id, generation)));
-        }
-        self.garbage.extend(unused.iter().map(|centres| centres::name(centres.id)));
-        self.collect_garbage();
-        Ok(())
+            let goes: Vec<bool> = next.segments.iter().map(|entry| dead_then(entry.id).is_some()).collect();
+            let gone: Vec<SegmentEntry> =
+                next.segments.iter().filter(|entry| dead_then(entry.id).is_some()).cloned().collect();
+            let mut flags = goes.iter();
+            next.segments.retain(|_| flags.next() == Some(&false));
+            let mut flags = goes.iter();
+            snapshot.sealed.retain(|_| flags.next() == Some(&false));
+            writer.add_built(&mut snapshot, &mut next, built, died)?;
+            // Centres that no segment has lists around any more, but for those that new segments will.
+            let last = next.centres.last().map(|centres| centres.id);
+            let used: Vec<u64> = next.segments.iter().filter_map(|entry| entry.centres).chain(last).collect();
+            let (kept, unused): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut next.centres).into_iter().partition(|centres| used.contains(&centres.id));
+            next.centres = kept;
+            snapshot.centres.retain(|centres| used.contains(&centres.entry.id));
+            writer.replace(next, snapshot)?;
+            for entry in gone {
+                writer.garbage.push(segment::name(entry.id));
+                writer.garbage.extend(entry.dead.map(|generation| dead::name(entry.id, generation)));
+            }
+            writer.garbage.extend(unused.iter().map(|centres| centres::name(centres.id)));
+            Ok(())
+        })
     }
 
     /// Adds a segment of new images; those of the paths `replaced` that are there die.
@@ -276,20 +299,21 @@ impl Writer {
         built: Option<Built>,
         replaced: &[String],
     ) -> Result<(), StoreError> {
-        self.ready()?;
-        let mut snapshot = (*self.snapshot).clone();
-        let mut next = Manifest { clean: None, next_order: self.next_order, ..self.manifest.clone() };
-        for path in replaced {
-            if let Some(place) = self.snapshot.locate(path)?
-                && let Some(sealed) = snapshot.sealed.get_mut(place.part as usize)
-            {
-                Arc::make_mut(&mut sealed.dead).insert(place.position);
+        let file = built.as_ref().map(|built| segment::name(built.entry.id));
+        self.publish(file, |writer| {
+            let mut snapshot = (*writer.snapshot).clone();
+            let mut next = Manifest { clean: None, next_order: writer.next_order, ..writer.manifest.clone() };
+            for path in replaced {
+                if let Some(place) = writer.snapshot.locate(path)?
+                    && let Some(sealed) = snapshot.sealed.get_mut(place.part as usize)
+                {
+                    Arc::make_mut(&mut sealed.dead).insert(place.position);
+                }
             }
-        }
-        self.add_built(&mut snapshot, &mut next, built, [])?;
-        self.replace(next, snapshot)?;
-        self.collect_garbage();
-        Ok(())
+            writer.add_built(&mut snapshot, &mut next, built, [])?;
+            writer.replace(next, snapshot)?;
+            Ok(())
+        })
     }
 
     /// Adds a built segment to a state that is being made. Rows of its sources that `died` meanwhile are found in it by
@@ -316,17 +340,19 @@ impl Writer {
 
     /// Makes centres the ones that new segments get lists around, or notes what was measured of their gaps.
     pub(crate) fn publish_centres(&mut self, centres: Centres) -> Result<(), StoreError> {
-        self.ready()?;
-        let mut next = Manifest { clean: None, next_order: self.next_order, ..self.manifest.clone() };
-        let mut snapshot = (*self.snapshot).clone();
-        next.centres.retain(|known| known.id != centres.entry.id);
-        next.centres.push(centres.entry.clone());
-        snapshot.centres.retain(|known| known.entry.id != centres.entry.id);
-        snapshot.centres.push(centres);
-        self.swap(next)?;
-        self.snapshot = Arc::new(snapshot);
-        self.collect_garbage();
-        Ok(())
+        let known = self.manifest.centres.iter().any(|known| known.id == centres.entry.id);
+        let file = (!known).then(|| centres::name(centres.entry.id));
+        self.publish(file, |writer| {
+            let mut next = Manifest { clean: None, next_order: writer.next_order, ..writer.manifest.clone() };
+            let mut snapshot = (*writer.snapshot).clone();
+            next.centres.retain(|known| known.id != centres.entry.id);
+            next.centres.push(centres.entry.clone());
+            snapshot.centres.retain(|known| known.entry.id != centres.entry.id);
+            snapshot.centres.push(centres);
+            writer.swap(next)?;
+            writer.snapshot = Arc::new(snapshot);
+            Ok(())
+        })
     }
 
     /// Makes `snapshot`, whose segments are those of `next`, the state: writes what dead rows are not on disk

@@ -1,5 +1,7 @@
 //! A directory of instances.
 
+mod builder;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -7,28 +9,24 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+pub use builder::GalleryBuilder;
+
 use crate::code::Code;
 use crate::error::{Cause, Error, Operation, Result};
-use crate::features::{Embedder, Mode, Model};
+use crate::features::{Mode, Model};
 use crate::image::SizeLimits;
 use crate::instance::{Inner, Instance, Resolver};
 use crate::limits::{LEVEL, MAX_DESCRIPTION_CHARS};
 use crate::refusal::{Refusal, check_name, shown};
-use crate::store::disk::{Disk, RealDisk};
+use crate::store::disk::Disk;
 use crate::store::{
-    self, About, CreateError, Durability, Manifest, OpenError, Opening, Options, Store, StoreError, WRITER,
+    self, About, CreateError, Manifest, OpenError, Opening, Options, Store, StoreError, WRITER,
 };
 use crate::tags::Schema;
 
 /// Directories that are being made or removed begin with this, and no instance's name does.
 const MAKING: &str = "tmp-create-";
 const REMOVING: &str = "tmp-delete-";
-
-/// Rows that are kept in memory before they are sealed, unless the host sets another number.
-const TAIL_ROWS: u32 = 1 << 16;
-
-/// Images from which an instance's segments get lists, unless the host sets another number.
-const TRAIN_ROWS: u64 = 50_000;
 
 /// How long an opening waits for the last handle of the same instance to finish closing.
 const CLOSING: Duration = Duration::from_secs(30);
@@ -59,134 +57,6 @@ enum Entry {
     Open(Weak<Inner>),
     Creating(InstanceInfo),
     Deleting(InstanceInfo),
-}
-
-/// How a gallery is opened; see [`Gallery::builder`].
-pub struct GalleryBuilder {
-    dir: PathBuf,
-    disk: Arc<dyn Disk>,
-    models: Vec<Arc<dyn Embedder>>,
-    resolver: Option<Arc<dyn Resolver>>,
-    limits: SizeLimits,
-    options: Options,
-    read_only: bool,
-}
-
-impl GalleryBuilder {
-    /// Registers a model of the host under its name. The built-in ones are always there; one of the same name
-    /// replaces it.
-    #[must_use]
-    pub fn model(mut self, model: impl Embedder + 'static) -> Self {
-        self.models.push(Arc::new(model));
-        self
-    }
-
-    /// Installs what gives pictures for paths; without it an add without a picture gives IS.2000.
-    #[must_use]
-    pub fn resolver(mut self, resolver: impl Resolver + 'static) -> Self {
-        self.resolver = Some(Arc::new(resolver));
-        self
-    }
-
-    /// Other limits for pictures than the service's.
-    #[must_use]
-    pub fn size_limits(mut self, limits: SizeLimits) -> Self {
-        self.limits = limits;
-        self
-    }
-
-    /// What `Ok` from a change means; [`Durability::Sync`] unless it is set.
-    #[must_use]
-    pub fn durability(mut self, durability: Durability) -> Self {
-        self.options.durability = durability;
-        self
-    }
-
-    /// Rows an instance keeps in memory before it seals them into a segment; 65,536 unless it is set.
-    #[must_use]
-    pub fn tail_rows(mut self, rows: u32) -> Self {
-        self.options.tail_rows = rows.max(1);
-        self
-    }
-
-    /// Images from which an instance's segments get lists, so that searches need not read every row; 50,000 unless it is
-    /// set. Below it every search is exhaustive, and exact.
-    #[must_use]
-    pub fn train_rows(mut self, rows: u64) -> Self {
-        self.options.train_rows = rows.max(1);
-        self
-    }
-
-    /// Whether an instance that is open for writing has two threads of its own, which seal and merge beside the callers;
-    /// so it is unless this is set to false. Without them whoever commits does that work, and the time of a commit varies
-    /// more.
-    #[must_use]
-    pub fn background(mut self, background: bool) -> Self {
-        self.options.background = background;
-        self
-    }
-
-    /// Whether a thread reads, right after an opening, the planes that searches read of many rows: some 36 bytes an image at
-    /// 256 dimensions. The first searches then wait less for the disk. Not done unless it is set.
-    #[must_use]
-    pub fn preload(mut self, preload: bool) -> Self {
-        self.options.preload = preload;
-        self
-    }
-
-    /// Opens instances without their lock, beside a writer in another process: changes give IS.2105, and what
-    /// is read is the state at the opening.
-    #[must_use]
-    pub fn read_only(mut self) -> Self {
-        self.read_only = true;
-        self
-    }
-
-    /// Puts a disk under the gallery that fails on demand.
-    #[cfg(feature = "testing")]
-    #[must_use]
-    pub fn fault_disk(mut self, disk: store::FaultDisk) -> Self {
-        self.disk = Arc::new(disk);
-        self
-    }
-
-    /// Opens the gallery; its directory is made if need be.
-    ///
-    /// # Errors
-    /// IS.2014 when the directory cannot be made; IS.3004 for a model whose declarations do not hold together.
-    pub fn open(self) -> Result<Gallery> {
-        let operation = Operation::OpenGallery;
-        let mut models = HashMap::new();
-        for embedder in self.models {
-            let model = Model::new(embedder).map_err(|e| Error::new(operation, e))?;
-            models.insert(model.name().to_owned(), model);
-        }
-        if !self.read_only {
-            let made = self.disk.create_dirs(&self.dir);
-            made.map_err(|e| Error::new(operation, Cause::Directory(dir_error("create", &self.dir)(e))))?;
-        }
-        let gallery = Gallery {
-            core: Arc::new(Core {
-                dir: self.dir,
-                disk: self.disk,
-                models,
-                resolver: self.resolver,
-                limits: self.limits,
-                options: self.options,
-                read_only: self.read_only,
-                entries: Mutex::default(),
-                changed: Condvar::new(),
-            }),
-        };
-        gallery.core.remove_leftovers();
-        Ok(gallery)
-    }
-}
-
-impl std::fmt::Debug for GalleryBuilder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "GalleryBuilder({:?})", self.dir)
-    }
 }
 
 /// A request to create an instance.
@@ -335,23 +205,7 @@ impl Gallery {
 
     /// Opens the gallery of a directory, with options.
     pub fn builder(dir: impl AsRef<Path>) -> GalleryBuilder {
-        GalleryBuilder {
-            dir: dir.as_ref().to_owned(),
-            disk: Arc::new(RealDisk),
-            models: crate::features::built_in(),
-            resolver: None,
-            limits: SizeLimits::default(),
-            options: Options {
-                durability: Durability::Sync,
-                tail_rows: TAIL_ROWS,
-                background: true,
-                train_rows: TRAIN_ROWS,
-                preload: false,
-                // Each model has its own.
-                weights: Arc::default(),
-            },
-            read_only: false,
-        }
+        GalleryBuilder::new(dir.as_ref().to_owned())
     }
 
     /// Creates an instance, durably. Checked in this order: name, model, description, level, tags, existence.
