@@ -85,8 +85,8 @@ pub use features::{
 pub use gallery::{CreateInstance, Gallery, GalleryBuilder, InstanceInfo, Status};
 pub use image::{Pixels, PixelsError, SizeLimits};
 pub use instance::{
-    Add, Added, BatchOptions, Copies, CopyHit, CopyQuery, Delete, Effort, Found, Hit, Imported, Instance,
-    Page, Progress, Query, Reader, Resolver, Source, Stats, Update,
+    Add, Added, BatchOptions, Copies, CopyHit, CopyQuery, Delete, Effort, Found, Hit, Images, Imported,
+    Instance, Page, Progress, Query, Reader, Resolver, Source, Stats, Stored, Update,
 };
 /// The thread pools of [`BatchOptions::pool`] are this crate's.
 pub use rayon;

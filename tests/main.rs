@@ -12,5 +12,6 @@ mod layering;
 mod operations;
 mod properties;
 mod real_pictures;
+mod whole;
 #[cfg(feature = "wire")]
 mod wire;

@@ -3,6 +3,7 @@
 mod batch;
 mod copies;
 mod import;
+mod iter;
 mod reply;
 mod request;
 mod search;
@@ -14,6 +15,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 pub use batch::{BatchOptions, Progress};
 pub use copies::{Copies, CopyHit, CopyQuery};
 pub use import::Imported;
+pub use iter::{Images, Stored};
 pub use reply::{Added, Found, Hit, Page};
 pub use request::{Add, Delete, Effort, Query, Source, Update};
 pub use search::Reader;
