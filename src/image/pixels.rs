@@ -1,13 +1,33 @@
 //! Upright RGB pixels, checked on construction.
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// An upright picture: `height` rows of `width` RGB pixels of 8 bits each, row-major, without padding.
-#[derive(Clone, PartialEq, Eq)]
+///
+/// Kept and sent (serde) as its fields `width`, `height` and `rgb`; what does not fit together is refused when it is read.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked")]
 pub struct Pixels {
     width: u32,
     height: u32,
     rgb: Vec<u8>,
+}
+
+/// What somebody says that pixels are.
+#[derive(Deserialize)]
+struct Unchecked {
+    width: u32,
+    height: u32,
+    rgb: Vec<u8>,
+}
+
+impl TryFrom<Unchecked> for Pixels {
+    type Error = PixelsError;
+
+    fn try_from(given: Unchecked) -> Result<Self, PixelsError> {
+        Self::from_rgb8(given.width, given.height, given.rgb)
+    }
 }
 
 /// The bytes given to [`Pixels::from_rgb8`] are not `width * height * 3`, or a side is zero.

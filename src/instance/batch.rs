@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rayon::ThreadPool;
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::write::{Prepared, added};
 use super::{Add, Added, Instance};
@@ -16,7 +17,7 @@ use crate::store::{Op, Store};
 const GROUP: usize = 1024;
 
 /// How far a batch is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Progress {
     /// Adds that were worked on, refused ones included. They are durable once the batch returns, and in groups

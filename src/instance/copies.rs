@@ -38,7 +38,8 @@ const READ_ALL: u64 = 10_000;
 /// }
 /// # Ok(()) }
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct CopyQuery<'a> {
     /// The picture to find copies of. Empty bytes count as none.
@@ -91,6 +92,13 @@ pub struct Copies {
     /// How they were found. `exact` says that no other image could have come before the last hit; when it is false,
     /// only images could that the vectors rank low and the hashes high.
     pub found: Found,
+}
+
+impl Default for CopyQuery<'_> {
+    /// Nothing asked yet, for ten hits.
+    fn default() -> Self {
+        Self::new(None, None)
+    }
 }
 
 impl<'a> CopyQuery<'a> {

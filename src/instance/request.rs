@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::features::Mode;
 use crate::image::Pixels;
 use crate::region::Region;
@@ -10,7 +12,8 @@ use crate::store::OnExisting;
 use crate::tags::Tags;
 
 /// Where the pixels, or the vector, of an image come from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Source<'a> {
     /// A JPEG, PNG or BMP file, told apart by its content. Empty bytes count as [`Source::Resolve`], as they do
@@ -50,7 +53,7 @@ impl<'a> Source<'a> {
 /// let add = Add::new("shoes/1.jpg", Source::Resolve).tag("color", "red").on_existing(OnExisting::Keep);
 /// assert_eq!(add.path, "shoes/1.jpg");
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Add<'a> {
     /// The image's key: 1 to 4096 bytes without control characters, exact and case-sensitive. Never opened as a
@@ -59,8 +62,10 @@ pub struct Add<'a> {
     /// Where its pixels come from.
     pub source: Source<'a>,
     /// Its tags; their keys must be the instance's.
+    #[serde(default)]
     pub tags: Tags,
     /// What to do when the path is there already.
+    #[serde(default)]
     pub on_existing: OnExisting,
 }
 
@@ -93,7 +98,7 @@ impl<'a> Add<'a> {
 }
 
 /// A request to give an image new tags.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Update<'a> {
     /// The image's key.
@@ -101,6 +106,7 @@ pub struct Update<'a> {
     /// The new tags: at least one key.
     pub tags: Tags,
     /// Whether keys that the new tags do not name are kept. The service drops them, and so does the default.
+    #[serde(default)]
     pub merge: bool,
 }
 
@@ -119,12 +125,13 @@ impl<'a> Update<'a> {
 }
 
 /// A request to delete an image. A path turns into one.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Delete<'a> {
     /// The image's key.
     pub path: Cow<'a, str>,
     /// Whether a path that is not there is fine. It is an error to the service (IS.1006), and by default.
+    #[serde(default)]
     pub if_exists: bool,
 }
 
@@ -166,7 +173,8 @@ impl<'a> From<&'a String> for Delete<'a> {
 /// every image that passes; other searches read the lists of the index that are nearest to the query, as many as were
 /// measured, on the instance's own images, to hold the wanted share of the best hits.
 /// [`Found`](crate::Found) says which it was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Effort {
     /// Quick: some 95 of 100 of the best hits.
@@ -184,6 +192,9 @@ pub enum Effort {
 ///
 /// With tags the images that match them are ranked, and no others: first filtered, then ranked.
 ///
+/// It can be kept and sent (serde): a field that is left out has its default, and what is wrong is told by the search. Bytes
+/// are then lists of numbers; the module `wire` reads the service's own form, in base64.
+///
 /// ```no_run
 /// # fn run(instance: lookalike::Instance, bytes: Vec<u8>) -> lookalike::Result<()> {
 /// use lookalike::{Query, Region};
@@ -193,7 +204,8 @@ pub enum Effort {
 /// }
 /// # Ok(()) }
 /// ```
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct Query<'a> {
     /// The picture, or the vector, to search by. Empty bytes count as none.
@@ -225,9 +237,29 @@ pub struct Query<'a> {
     pub budget: Option<Duration>,
 }
 
+impl Default for Query<'_> {
+    /// Nothing asked yet, for ten hits.
+    fn default() -> Self {
+        Self {
+            source: None,
+            path: None,
+            tags: Tags::new(),
+            limit: crate::limits::DEFAULT_LIMIT,
+            offset: 0,
+            region: None,
+            is_crop: None,
+            mode: None,
+            effort: Effort::Default,
+            min_sim: None,
+            exclude_self: false,
+            budget: None,
+        }
+    }
+}
+
 impl<'a> Query<'a> {
     fn new() -> Self {
-        Self { limit: crate::limits::DEFAULT_LIMIT, ..Self::default() }
+        Self::default()
     }
 
     /// By a picture: the bytes of a JPEG, PNG or BMP file.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
+use serde::{Deserialize, Serialize};
 
 use super::error::StoreError;
 use super::record::{Hash, Record, TailRow};
@@ -14,7 +15,8 @@ use crate::tags::TagSet;
 use crate::vector::RowCode;
 
 /// What to do with an image whose path is there already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum OnExisting {
     /// Replace its vector and its tags in one step; the image keeps its place in the order of insertion.

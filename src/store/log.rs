@@ -8,6 +8,8 @@
 
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use super::bytes::Reader;
 use super::disk::{Disk, DiskFile};
 use super::error::StoreError;
@@ -22,7 +24,8 @@ const FRAME_HEADER: usize = 32;
 pub(crate) const MAX_PAYLOAD: usize = 16 << 20;
 
 /// What `Ok` from a change means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Durability {
     /// The change is on disk: it was synced before the call returned.
