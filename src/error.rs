@@ -21,6 +21,20 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What went wrong: a [`Code`] of the service, a [kind](ErrorKind) for programs without codes, the operation, and
 /// a message that names the facts.
 ///
+/// ```
+/// # use lookalike::*;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let picture = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pictures/cat.jpg"))?;
+/// # let gallery = Gallery::open(dir.path())?;
+/// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+/// let refused = photos.search(&Query::image(&picture).limit(500)).unwrap_err();
+/// assert_eq!(refused.code(), Code::LimitInvalid);
+/// assert_eq!(refused.kind(), ErrorKind::InvalidInput);
+/// assert_eq!(refused.to_string(), "IS.1010: limit 500 is not 1 to 100");
+/// # Ok(()) }
+/// ```
+///
 /// One word wide. The message may change in any release; the code of a given fault only with a note in the
 /// changelog.
 pub struct Error(Box<Repr>);
@@ -98,6 +112,8 @@ pub enum Operation {
     Vector,
     /// Seal and merge.
     Optimize,
+    /// Copy an instance into another gallery.
+    Snapshot,
     /// Check every byte.
     Verify,
     /// Decode a picture.
@@ -336,7 +352,7 @@ fn store(error: &StoreError, operation: Operation) -> Code {
         Operation::Delete => Code::DeleteFailed,
         Operation::Search => Code::SearchFailed,
         Operation::Vector => Code::ImageNotIndexed,
-        Operation::Optimize => Code::TemporaryFileNotSaved,
+        Operation::Optimize | Operation::Snapshot => Code::TemporaryFileNotSaved,
         Operation::ChangeTagKeys => Code::InformationNotSaved,
         Operation::Create => Code::InstanceNotCreated,
         Operation::DeleteInstance => Code::InstanceNotDeleted,

@@ -34,13 +34,16 @@
 //! # What is promised
 //!
 //! * `Ok` from a change means that it is synced to disk ([`Durability`] tells the exception), and that every later
-//!   search sees it.
+//!   search sees it. Of changes that were acknowledged before a `SIGKILL` none was lost, in any run.
 //! * `sim` is 1 for the same picture and for no other; 95 % of unrelated pictures are at or under .2; from .9 on it is a
 //!   copy or the same object in the same view, nearly always. `docs/model.md` has the figures.
 //! * Tags filter first: under any tags the best matches are found, and `count` is exact.
 //! * The same file gives the same vector, bit for bit, on every machine.
 //! * Damaged files of an instance give an error that names file and place, not a wrong answer.
 //! * Pictures are decoded within bounds: sides are read from the header first, and damage is refused.
+//! * An image takes some 450 bytes, a picture some milliseconds of one core. Of a million vectors the ten nearest are found with
+//!   .98 of recall in .1 ms, of thirty million with .99 in .7 ms (medians, one thread; `docs/scale.md` says on what machine).
+//! * No operation panics on what it is given, and a panic of a model, a resolver or a callback ends in an error to its caller.
 //!
 //! # What it does not do
 //!
@@ -48,13 +51,30 @@
 //! Mapped files must not be changed by other programs. From 50,000 images on ([`GalleryBuilder::train_rows`]) a search reads
 //! the lists of an index that are nearest, as [`Effort`] says; below, every image.
 //!
+//! # Where to go from here
+//!
+//! Open: [`Gallery::builder`]. Add: [`Instance::add`], [`add_batch`](Instance::add_batch), [`import`](Instance::import).
+//! Search: [`Instance::search`] with a [`Query`], [`find_copies`](Instance::find_copies) with a [`CopyQuery`]. Go through all:
+//! [`Instance::iter`], [`count_where`](Instance::count_where), [`delete_where`](Instance::delete_where). Keep:
+//! [`Instance::snapshot`], [`verify`](Instance::verify), [`optimize`](Instance::optimize). A model of your own: [`Embedder`].
+//! Call work off: [`CancelToken`]. Those who come from the service, from fastembed and Qdrant Edge or from imagededup find their
+//! calls in `docs/from-*.md`.
+//!
 //! # Features
 //!
+//! None is on by default.
+//!
 //! * `wire`: the service's requests and answers in JSON, for servers and for programs that were written against the
-//!   service: module `wire`.
+//!   service: module `wire`. Brings `serde_json` and `base64`.
+//! * `tracing`: a span of each public operation, of the target `lookalike` and the level DEBUG, with the fields `instance`, `count`
+//!   (hits, images: what came of it) and, of a refused one, `code`. Brings `tracing`; without it nothing is left of them.
 //! * `testing`: a disk that fails on demand, for tests of programs that must survive one.
 //! * `fit`: raw descriptors, for `cargo xtask fit-projection`; without promises about versions.
+//!
+//! Requests and answers are serde types without any feature. Rust 1.95 is the least that is tested; it rises in minor
+//! versions only.
 
+mod cancel;
 mod code;
 mod decode;
 mod error;
@@ -70,10 +90,12 @@ mod region;
 mod resample;
 mod store;
 mod tags;
+mod trace;
 mod vector;
 #[cfg(feature = "wire")]
 pub mod wire;
 
+pub use cancel::CancelToken;
 pub use code::{Code, Fault, RaisedBy, UnknownCode};
 pub use error::{Error, ErrorKind, Operation, Result};
 #[cfg(feature = "fit")]

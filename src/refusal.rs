@@ -79,7 +79,7 @@ pub(crate) enum Refusal {
     ImageExists,
     #[error("the instance holds {0} images and takes no more")]
     Full(u64),
-    #[error("the batch was cancelled")]
+    #[error("the work was called off")]
     Cancelled,
     #[error("the progress callback panicked")]
     CallbackPanicked,

@@ -19,6 +19,18 @@ const TAIL_ROWS: u32 = 1 << 16;
 const TRAIN_ROWS: u64 = 50_000;
 
 /// How a gallery is opened; see [`Gallery::builder`].
+///
+/// ```
+/// # use lookalike::*;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # Gallery::open(dir.path())?.create(&CreateInstance::new("photos", "common-search"))?;
+/// let limits = SizeLimits { max_side_px: 8000, ..SizeLimits::default() };
+/// let gallery = Gallery::builder(dir.path()).size_limits(limits).read_only().open()?;
+/// let refused = gallery.instance("photos")?.delete("cat.jpg").unwrap_err();
+/// assert_eq!(refused.code(), Code::ServiceNotRunning);
+/// # Ok(()) }
+/// ```
 pub struct GalleryBuilder {
     dir: PathBuf,
     disk: Arc<dyn Disk>,

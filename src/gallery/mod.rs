@@ -20,12 +20,13 @@ use crate::limits::{LEVEL, MAX_DESCRIPTION_CHARS};
 use crate::refusal::{Refusal, check_name, shown};
 use crate::store::disk::Disk;
 use crate::store::{
-    self, About, CreateError, Manifest, OpenError, Opening, Options, Store, StoreError, WRITER,
+    self, About, CreateError, MAKING, Manifest, OpenError, Opening, Options, Store, StoreError, WRITER,
+    remove_tree,
 };
 use crate::tags::Schema;
+use crate::trace::span;
 
-/// Directories that are being made or removed begin with this, and no instance's name does.
-const MAKING: &str = "tmp-create-";
+/// Directories that are being removed begin with this, and no instance's name does.
 const REMOVING: &str = "tmp-delete-";
 
 /// How long an opening waits for the last handle of the same instance to finish closing.
@@ -210,12 +211,32 @@ impl Gallery {
 
     /// Creates an instance, durably. Checked in this order: name, model, description, level, tags, existence.
     ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let picture = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pictures/cat.jpg"))?;
+    /// # let gallery = Gallery::open(dir.path())?;
+    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+    /// let info = gallery.create(&CreateInstance::new("shoes", "common-search"))?;
+    /// assert_eq!((info.status, info.level), (Status::Normal, 30_000_000));
+    /// let taken = gallery.create(&CreateInstance::new("shoes", "common-search")).unwrap_err();
+    /// assert_eq!(taken.code(), Code::InstanceExists);
+    /// let names: Vec<String> = gallery.list()?.into_iter().map(|info| info.instance_name).collect();
+    /// assert_eq!(names, ["photos", "shoes"]);
+    /// gallery.delete("shoes")?;
+    /// assert_eq!(gallery.describe("shoes").unwrap_err().code(), Code::InstanceUnknown);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// IS.0001 without name or model; IS.0007 for the name; IS.3014, IS.0015, IS.3004 for the model; IS.3036,
     /// IS.3035, IS.3024, IS.3026; IS.3000 when the name is taken; IS.3032 while it is being deleted; IS.2014,
     /// IS.3001, IS.3028 when it cannot be saved; IS.2105 in a read-only gallery.
     pub fn create(&self, create: &CreateInstance) -> Result<InstanceInfo> {
-        self.core.create(create).map_err(|cause| Error::new(Operation::Create, cause))
+        let name = create.name.as_str();
+        let create = || self.core.create(create).map_err(|cause| Error::new(Operation::Create, cause));
+        span!("create", name).run(|_| 1, create)
     }
 
     /// Opens an instance; a second call gives another handle of the same.
@@ -225,7 +246,8 @@ impl Gallery {
     /// deleted; IS.2105 when another process has it open; IS.3011, IS.3008, IS.2109 when its files cannot be
     /// read; IS.3029, IS.3004, IS.0015 for the model.
     pub fn instance(&self, name: &str) -> Result<Instance> {
-        self.core.instance(name).map_err(|cause| Error::new(Operation::Open, cause))
+        let open = || self.core.instance(name).map_err(|cause| Error::new(Operation::Open, cause));
+        span!("open", name).run(|_| 1, open)
     }
 
     /// Opens an instance, and creates it first if there is none of that name; one that is there is left as it is.
@@ -244,7 +266,8 @@ impl Gallery {
     /// # Errors
     /// IS.0001, IS.0007 for the name; IS.3005 when there is none; IS.3013 when it cannot be read.
     pub fn describe(&self, name: &str) -> Result<InstanceInfo> {
-        self.core.describe(name).map_err(|cause| Error::new(Operation::Describe, cause))
+        let describe = || self.core.describe(name).map_err(|cause| Error::new(Operation::Describe, cause));
+        span!("describe", name).run(|_| 1, describe)
     }
 
     /// Describes every instance, by name. One that cannot be read is listed as [`Status::Abnormal`].
@@ -252,6 +275,10 @@ impl Gallery {
     /// # Errors
     /// IS.0009 when the directory cannot be read.
     pub fn list(&self) -> Result<Vec<InstanceInfo>> {
+        span!("list", "").run(|infos: &Vec<InstanceInfo>| infos.len() as u64, || self.describe_all())
+    }
+
+    fn describe_all(&self) -> Result<Vec<InstanceInfo>> {
         let operation = Operation::List;
         let names = self.core.disk.list(&self.core.dir);
         let mut names = names.map_err(|e| Error::new(operation, dir_error("list", &self.core.dir)(e)))?;
@@ -269,7 +296,8 @@ impl Gallery {
     /// while it is being deleted; IS.2105 when another process has it open; IS.3003 when its files could not be
     /// removed: if it is not listed any more, what is left goes at the next opening of the gallery.
     pub fn delete(&self, name: &str) -> Result<()> {
-        self.core.delete(name).map_err(|cause| Error::new(Operation::DeleteInstance, cause))
+        let delete = || self.core.delete(name).map_err(|cause| Error::new(Operation::DeleteInstance, cause));
+        span!("delete_instance", name).run(|_| 1, delete)
     }
 }
 
@@ -549,12 +577,4 @@ fn unique() -> u64 {
             .to_le_bytes();
     }
     u64::from_le_bytes(bytes)
-}
-
-/// Removes a directory and the files in it; instances hold no directories.
-fn remove_tree(disk: &dyn Disk, dir: &Path) -> std::io::Result<()> {
-    for name in disk.list(dir)? {
-        disk.remove_file(&dir.join(name))?;
-    }
-    disk.remove_dir(dir)
 }

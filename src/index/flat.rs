@@ -1,5 +1,7 @@
 //! Exhaustive search.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use roaring::RoaringBitmap;
 
 use super::rows::Rows;
@@ -35,6 +37,14 @@ pub(crate) struct Scan<'a> {
     pub(crate) dead: &'a RoaringBitmap,
     /// Scores below it do not count.
     pub(crate) min_score: f32,
+    /// Once it is set the rest is passed over: what was found is then worth nothing.
+    pub(crate) stop: Option<&'a AtomicBool>,
+}
+
+impl Scan<'_> {
+    fn is_stopped(&self) -> bool {
+        self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed))
+    }
 }
 
 /// Scores every row that counts, offers it to `top`, and returns `(rows scored, rows at or above the minimum)`.
@@ -59,7 +69,7 @@ pub(crate) fn scan<R: Rows, Q: Score>(
                 batch.extend(positions.by_ref().take(BATCH).inspect(|&position| rows.soon(position)));
             };
             next(&mut ahead);
-            while !ahead.is_empty() {
+            while !ahead.is_empty() && !scan.is_stopped() {
                 std::mem::swap(&mut batch, &mut ahead);
                 // Memory works on the next batch while this one is scored.
                 next(&mut ahead);
@@ -80,7 +90,7 @@ pub(crate) fn scan<R: Rows, Q: Score>(
         None => {
             let any_dead = !scan.dead.is_empty();
             let mut position = 0;
-            while position < scan.rows {
+            while position < scan.rows && !scan.is_stopped() {
                 let run = rows.run(position..scan.rows.min(position.saturating_add(RUN)))?;
                 for (codes, inv_norms) in run.codes.chunks_exact(dims).zip(run.inv_norms.chunks_exact(blocks))
                 {
@@ -103,7 +113,7 @@ pub(crate) fn visit<R: Rows, Q: Score>(
     mut each: impl FnMut(Ranked),
 ) -> Result<(), R::Error> {
     let mut one = |position: u32| -> Result<(), R::Error> {
-        if scan.dead.contains(position) {
+        if scan.dead.contains(position) || scan.is_stopped() {
             return Ok(());
         }
         let run = rows.run(position..position + 1)?;
@@ -273,7 +283,7 @@ mod tests {
             let dead: RoaringBitmap = dead.into_iter().filter(|&p| (p as usize) < seeds.len()).collect();
             let rows = seeds.len() as u32;
             let which =
-                Scan { part: 2, rows, only: filtered.then_some(&only), dead: &dead, min_score: min };
+                Scan { part: 2, rows, only: filtered.then_some(&only), dead: &dead, min_score: min, stop: None };
             let mut top = Top::new(keep);
             let counts = scan(&held, &query, &which, layout.dims(), layout.blocks(), &mut top).unwrap();
             prop_assert_eq!((top.into_sorted(), counts), brute(&held, &query, &which, keep));
@@ -290,7 +300,8 @@ mod tests {
         let held = Held::new((0..20_000).map(code).collect());
         let query = QueryCode::new(&layout, &code(77), &[1.0, 1.0]);
         let dead = RoaringBitmap::new();
-        let all = Scan { part: 0, rows: 20_000, only: None, dead: &dead, min_score: f32::NEG_INFINITY };
+        let all =
+            Scan { part: 0, rows: 20_000, only: None, dead: &dead, min_score: f32::NEG_INFINITY, stop: None };
         let mut top = Top::new(10);
         scan(&held, &query, &all, 256, 2, &mut top).unwrap();
         assert_eq!(top.into_sorted()[0].place.position, 77);

@@ -12,6 +12,7 @@ use super::{Add, Added, Instance};
 use crate::error::{Error, Operation, Result};
 use crate::refusal::Refusal;
 use crate::store::{Op, Store};
+use crate::trace::span;
 
 /// Adds between two commits: enough that a sync is cheap beside them, few enough that a crash costs little work.
 const GROUP: usize = 1024;
@@ -79,14 +80,34 @@ impl Instance {
     /// Pictures are decoded and embedded in parallel; about a thousand of them are committed in one group. Each
     /// `Ok` is durable when the batch returns. Of the same path twice the later wins.
     ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let picture = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pictures/cat.jpg"))?;
+    /// # let gallery = Gallery::open(dir.path())?;
+    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+    /// let adds = [Add::new("cat.jpg", Source::bytes(&picture)), Add::new("cut.jpg", Source::bytes(&picture[..9000]))];
+    /// let done = std::sync::atomic::AtomicUsize::new(0);
+    /// let progress = |_| drop(done.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+    /// let results = photos.add_batch(&adds, &BatchOptions::new().progress(&progress));
+    /// assert_eq!(results[0].as_ref().ok(), Some(&Added::New));
+    /// assert_eq!(results[1].as_ref().unwrap_err().code(), Code::PictureDamaged);
+    /// assert_eq!(done.into_inner(), 2);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// Each result is that of [`add`](Self::add); IS.0012 for adds that were cancelled, IS.0009 for those after a
     /// progress callback that panicked.
     pub fn add_batch(&self, adds: &[Add<'_>], options: &BatchOptions<'_>) -> Vec<Result<Added>> {
-        match options.pool {
+        let work = || match options.pool {
             Some(pool) => pool.install(|| self.add_groups(adds, options)),
             None => self.add_groups(adds, options),
-        }
+        };
+        let added =
+            |results: &Vec<Result<Added>>| results.iter().filter(|added| added.is_ok()).count() as u64;
+        span!("add_batch", self.name()).run_all(added, work)
     }
 
     fn add_groups(&self, adds: &[Add<'_>], options: &BatchOptions<'_>) -> Vec<Result<Added>> {

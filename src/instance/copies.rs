@@ -16,6 +16,7 @@ use crate::refusal::Refusal;
 use crate::region::{Region, View};
 use crate::store::{Look, Looked, StoreError};
 use crate::tags::{Filter, TagSet, Tags};
+use crate::trace::span;
 use crate::vector::{Layout, RowCode};
 
 /// Images whose vectors are nearest are looked at with their hashes: so many, and as many again as hits are asked for.
@@ -29,13 +30,19 @@ const READ_ALL: u64 = 10_000;
 /// [`Query`](crate::Query) asks how similar images are; this asks whether they are the same picture. See
 /// [`Instance::find_copies`].
 ///
-/// ```no_run
-/// # fn run(instance: lookalike::Instance, bytes: Vec<u8>) -> lookalike::Result<()> {
-/// use lookalike::CopyQuery;
-/// let copies = instance.find_copies(&CopyQuery::image(&bytes).robust().min_copy(0.5))?;
-/// for hit in copies.hits {
-///     println!("{:.3} {}", hit.copy, hit.path);
-/// }
+/// ```
+/// # use lookalike::*;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let picture = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pictures/cat.jpg"))?;
+/// # let gallery = Gallery::open(dir.path())?;
+/// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+/// photos.add(&Add::new("cat.jpg", Source::bytes(&picture)))?;
+/// // A part of it, as if somebody had cut it out.
+/// let part = CopyQuery::image(&picture).region(Region::new(60, 20, 380, 270));
+/// let copies = photos.find_copies(&part.robust().min_copy(0.5))?;
+/// assert_eq!(copies.hits[0].path, "cat.jpg");
+/// assert!(copies.quality > Some(10));
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -212,7 +219,17 @@ impl Reader {
     /// # Errors
     /// As [`Instance::find_copies`].
     pub fn find_copies(&self, query: &CopyQuery<'_>) -> Result<Copies> {
-        self.copies(query).map_err(|cause| self.failed(Operation::Search, cause))
+        let copies = || -> Result<Copies, Cause> {
+            self.instance.go_on()?;
+            let copies = self.copies(query)?;
+            self.instance.go_on()?;
+            Ok(copies)
+        };
+        let span = span!("find_copies", self.instance.name());
+        span.run(
+            |copies: &Copies| copies.hits.len() as u64,
+            || copies().map_err(|cause| self.failed(Operation::Search, cause)),
+        )
     }
 
     fn copies(&self, query: &CopyQuery<'_>) -> Result<Copies, Cause> {
@@ -283,7 +300,8 @@ impl Reader {
         let weights: Vec<f32> = (0..layout.blocks()).map(|b| f32::from(u8::from(b == block))).collect();
         let keep = (CANDIDATES + limit) as usize;
         let gap = self.reach(Reach::High, Mode::Copy, keep as f64 * passing.depth(self.len()));
-        let look = Look { only: passing.parts(), min_score: f32::NEG_INFINITY, until: None };
+        let look =
+            Look { only: passing.parts(), min_score: f32::NEG_INFINITY, until: None, stop: self.stop() };
         let mut found = vec![RoaringBitmap::new(); self.snapshot.parts().count()];
         let mut all = Looked::default();
         for view in &target.views {

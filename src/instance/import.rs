@@ -5,7 +5,9 @@ use rayon::prelude::*;
 use super::write::Prepared;
 use super::{Add, Instance};
 use crate::error::{Cause, Error, Operation, Result};
+use crate::refusal::Refusal;
 use crate::store::{Op, Outcome, StoreError};
+use crate::trace::span;
 
 /// Images that become one segment: more need more memory while it is made (some 1.5 KB each at 256 dimensions), fewer leave
 /// more segments to merge.
@@ -57,11 +59,30 @@ impl Instance {
     ///
     /// Searches go on meanwhile. Changes by other callers wait while a run is written: some seconds each.
     ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let picture = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pictures/cat.jpg"))?;
+    /// # let gallery = Gallery::open(dir.path())?;
+    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+    /// let vectors = (0..500u16).map(|i| (0..256).map(|d| f32::from((i * 7 + d * 13) % 101) + 1.0).collect::<Vec<f32>>());
+    /// let adds = (0..).zip(vectors).map(|(i, vector)| Add::new(format!("{i}.jpg"), Source::vector(vector)));
+    /// let imported = photos.import(adds)?;
+    /// assert_eq!((imported.added, imported.failed, photos.len()?), (500, 0, 500));
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
-    /// IS.2005 when files cannot be written, IS.0014, IS.2019, IS.2105: runs before the one that failed are kept,
+    /// IS.2005 when files cannot be written, IS.0012 when it was called off, IS.0014, IS.2019, IS.2105: runs before the one that failed are kept,
     /// nothing of that one. The same import with [`OnExisting::Keep`](crate::OnExisting::Keep) goes on from there.
     /// What is wrong with single images is in [`Imported::failures`], as [`add`](Self::add) would tell it.
     pub fn import<'a>(&self, adds: impl IntoIterator<Item = Add<'a>>) -> Result<Imported> {
+        let added = |imported: &Imported| imported.added + imported.replaced;
+        span!("import", self.name()).run(added, || self.import_runs(adds))
+    }
+
+    fn import_runs<'a>(&self, adds: impl IntoIterator<Item = Add<'a>>) -> Result<Imported> {
         let store = self.store(Operation::Add)?;
         let mut adds = adds.into_iter();
         let expected = store.snapshot().live().saturating_add(adds.size_hint().0 as u64);
@@ -69,6 +90,7 @@ impl Instance {
         let (mut ops, mut places): (Vec<Op>, Vec<u64>) = (Vec::new(), Vec::new());
         let mut bytes = 0;
         loop {
+            self.go_on().map_err(|refusal| self.failed(&store, Operation::Add, refusal))?;
             let block: Vec<Add<'_>> = adds.by_ref().take(BLOCK).collect();
             let last = block.is_empty();
             let prepared: Vec<_> = block.par_iter().map(|add| self.prepare(&store, add)).collect();
@@ -86,9 +108,10 @@ impl Instance {
             }
             if ops.len() >= RUN || bytes >= RUN_BYTES || (last && !ops.is_empty()) {
                 bytes = 0;
-                let results = store.import(std::mem::take(&mut ops), expected);
+                let results = store.import(std::mem::take(&mut ops), expected, self.cancel.as_ref());
                 let results = results.map_err(|error| {
                     let failed = match &error {
+                        _ if self.go_on().is_err() => Refusal::Cancelled.into(),
                         StoreError::Io { .. } => Cause::Seal(error.into()),
                         _ => Cause::Store(error.into()),
                     };

@@ -7,10 +7,11 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::{Instance, Reader};
-use crate::error::{Operation, Result};
+use crate::error::{Cause, Operation, Result};
 use crate::index::{ListedRows, Place};
 use crate::store::StoreError;
 use crate::tags::Tags;
+use crate::trace::span;
 
 /// An image as it is kept, its vector aside: [`Reader::vector`] gives that.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,7 +46,8 @@ impl Instance {
     /// Every image with its tags, in the order they were added; one that was replaced keeps its place.
     ///
     /// What is seen is the state at the call, whatever is added or deleted meanwhile; that state's files are kept until
-    /// the iterator drops. Memory does not grow with the number of images: 24 bytes for each list of the index.
+    /// the iterator drops. Memory does not grow with the number of images: 24 bytes for each
+    /// list of the index, and for each of the newest images, which are not sealed yet.
     ///
     /// ```
     /// # use lookalike::{Add, CreateInstance, Gallery, Source};
@@ -75,20 +77,27 @@ impl Reader {
     /// # Errors
     /// As [`Instance::iter`].
     pub fn iter(&self) -> Result<Images> {
-        self.images().map_err(|error| self.failed(Operation::Search, error))
+        let span = span!("iter", self.instance.name());
+        span.run(
+            |images: &Images| images.left,
+            || self.images().map_err(|error| self.failed(Operation::Search, error)),
+        )
     }
 
     fn images(&self) -> Result<Images, StoreError> {
         let mut images = Images { reader: self.clone(), runs: BinaryHeap::new(), left: self.len() };
         for part in self.snapshot.parts() {
-            match self.snapshot.segment(part).filter(|segment| segment.lists() > 0) {
+            let rows = self.snapshot.part(part).0;
+            match self.snapshot.segment(part) {
                 // Rows ascend within a list.
-                Some(segment) => {
+                Some(segment) if segment.lists() > 0 => {
                     for list in 0..segment.lists() as u32 {
                         images.begin(part, segment.list(list)?)?;
                     }
                 }
-                None => images.begin(part, 0..self.snapshot.part(part).0)?,
+                Some(_) => images.begin(part, 0..rows)?,
+                // In memory rows lie as they came, and one that replaced another has the other's number.
+                None => (0..rows).try_for_each(|row| images.begin(part, row..row + 1))?,
             }
         }
         Ok(images)
@@ -106,8 +115,9 @@ impl Images {
         Ok(())
     }
 
-    fn step(&mut self) -> Result<Option<Stored>, StoreError> {
+    fn step(&mut self) -> Result<Option<Stored>, Cause> {
         let Some(Reverse(run)) = self.runs.pop() else { return Ok(None) };
+        self.reader.instance.go_on()?;
         let (snapshot, place) = (&self.reader.snapshot, Place { part: run.part, position: run.position });
         let path = snapshot.path(place)?.to_owned();
         let tags = snapshot.tags(place)?.to_tags(&snapshot.schema);

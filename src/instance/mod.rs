@@ -1,6 +1,8 @@
 //! Instances: images under paths, with tags, and searches over them.
 
+mod backup;
 mod batch;
+mod by_tags;
 mod copies;
 mod import;
 mod iter;
@@ -21,17 +23,39 @@ pub use request::{Add, Delete, Effort, Query, Source, Update};
 pub use search::Reader;
 pub use stats::Stats;
 
+use crate::cancel::CancelToken;
 use crate::error::{Cause, Error, Operation, Result};
 use crate::features::{EmbedFault, Mode, Model};
 use crate::image::{self, SizeLimits};
 use crate::refusal::{BoxError, Refusal, check_path, shown};
 use crate::region::{Picture, Region, View};
 use crate::store::{Hash, Store};
+use crate::trace::span;
 use crate::vector::RowCode;
 
 /// Gives the bytes of a picture for a path: what the service does when it downloads from its object store.
 ///
 /// Closures are resolvers. The library calls one from any of its threads, and catches its panics.
+///
+/// ```
+/// # use lookalike::*;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pictures/");
+/// let resolver = move |path: &str| match path {
+///     "cat.jpg" => Ok(std::fs::read(folder.to_owned() + path)?),
+///     _ => Err("not one of ours".into()),
+/// };
+/// let gallery = Gallery::builder(dir.path()).resolver(resolver).open()?;
+/// let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search"))?;
+/// photos.add(&Add::new("cat.jpg", Source::Resolve))?;
+/// // A part of a stored image: its pixels come from the resolver, too.
+/// let part = Query::path("cat.jpg").region(Region::new(40, 30, 200, 150));
+/// assert_eq!(photos.search(&part)?.hits[0].path, "cat.jpg");
+/// let refused = photos.add(&Add::new("/etc/passwd", Source::Resolve)).unwrap_err();
+/// assert_eq!(refused.code(), Code::PictureUnavailable);
+/// # Ok(()) }
+/// ```
 pub trait Resolver: Send + Sync {
     /// The bytes of a JPEG, PNG or BMP file.
     ///
@@ -56,6 +80,8 @@ where
 #[derive(Clone)]
 pub struct Instance {
     inner: Arc<Inner>,
+    /// Calls off what is done through this handle.
+    cancel: Option<CancelToken>,
 }
 
 /// What the handles of one instance share.
@@ -101,7 +127,42 @@ impl Inner {
 
 impl Instance {
     pub(crate) fn new(inner: Arc<Inner>) -> Self {
-        Self { inner }
+        Self { inner, cancel: None }
+    }
+
+    /// The same instance through a handle whose operations can be called off: searches, adds and batches, imports, `optimize`,
+    /// `delete_where`, `snapshot`, and readers and iterators that are made through it. They then end with IS.0012. A search
+    /// gives nothing; a change that was begun is made wholly or not at all, and of a batch, an import or a `delete_where`
+    /// what was done before stays, durably.
+    ///
+    /// ```
+    /// # use lookalike::{Add, CancelToken, CreateInstance, Gallery, Query, Source};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let gallery = Gallery::open(dir.path())?;
+    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search"))?;
+    /// let token = CancelToken::new();
+    /// let patient = photos.cancelled_by(&token);
+    /// // Somebody closes the window, on another thread:
+    /// token.cancel();
+    /// let vector: Vec<f32> = (0..256).map(|i| (i % 7) as f32 + 1.0).collect();
+    /// let refused = patient.search(&Query::vector(&vector)).unwrap_err();
+    /// assert_eq!(refused.code().as_str(), "IS.0012");
+    /// // Other handles do not care.
+    /// assert_eq!(photos.search(&Query::vector(&vector))?.count, 0);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn cancelled_by(&self, token: &CancelToken) -> Self {
+        Self { inner: self.inner.clone(), cancel: Some(token.clone()) }
+    }
+
+    /// Refuses to go on once it was called off.
+    fn go_on(&self) -> Result<(), Refusal> {
+        match &self.cancel {
+            Some(token) if token.is_cancelled() => Err(Refusal::Cancelled),
+            _ => Ok(()),
+        }
     }
 
     /// The instance's name.
@@ -152,6 +213,20 @@ impl Instance {
     /// One state of the instance, for several searches that must agree: the pages of one query never overlap or
     /// skip within it, whatever is added or deleted meanwhile.
     ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let picture = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pictures/cat.jpg"))?;
+    /// # let gallery = Gallery::open(dir.path())?;
+    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+    /// photos.add(&Add::new("cat.jpg", Source::bytes(&picture)))?;
+    /// let reader = photos.reader()?;
+    /// photos.delete("cat.jpg")?;
+    /// assert!(reader.check("cat.jpg")? && !photos.check("cat.jpg")?);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// IS.2019.
     pub fn reader(&self) -> Result<Reader> {
@@ -166,6 +241,21 @@ impl Instance {
 
     /// The stored vector of an image: its blocks one after another, each of unit norm, as they were kept in 12
     /// bits a value.
+    ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let picture = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pictures/cat.jpg"))?;
+    /// # let gallery = Gallery::open(dir.path())?;
+    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+    /// photos.add(&Add::new("cat.jpg", Source::bytes(&picture)))?;
+    /// let vector = photos.vector("cat.jpg")?;
+    /// assert_eq!(vector.len(), photos.blocks().iter().sum::<usize>());
+    /// // It finds the image that it is of.
+    /// assert_eq!(photos.search(&Query::vector(vector))?.hits[0].sim, Some(1.0));
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// IS.2012, IS.0016, IS.2006 when the image is not there or its row is damaged, IS.2019.
@@ -213,14 +303,30 @@ impl Instance {
 
     /// Adds tag keys, durably; there are at most ten in all.
     ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let picture = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pictures/cat.jpg"))?;
+    /// # let gallery = Gallery::open(dir.path())?;
+    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+    /// photos.add_tag_keys(&["year"])?;
+    /// assert_eq!(photos.tag_keys()?, ["album", "year"]);
+    /// assert_eq!(photos.remove_tag_key("year").unwrap_err().code(), Code::InstanceTagNotDeletable);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// IS.3024 for too many, IS.3026 for an empty, repeated or overlong one or one with a Latin capital,
     /// IS.3001 when they cannot be saved, IS.0014, IS.2019, IS.2105.
     pub fn add_tag_keys<S: AsRef<str>>(&self, keys: &[S]) -> Result<()> {
         let operation = Operation::ChangeTagKeys;
         let store = self.store(operation)?;
-        let changed = store.change_schema(|schema| schema.with_keys(keys).map_err(Cause::from));
-        changed.map_err(|cause| self.failed(&store, operation, cause))
+        let change = || {
+            let changed = store.change_schema(|schema| schema.with_keys(keys).map_err(Cause::from));
+            changed.map_err(|cause| self.failed(&store, operation, cause))
+        };
+        span!("add_tag_keys", self.name()).run(|()| keys.len() as u64, change)
     }
 
     /// Tag keys cannot be removed; the service refuses it, and so does the library.
@@ -243,11 +349,33 @@ impl Instance {
     /// Seals what is in memory and merges everything into one segment without deleted images. Searches and
     /// readers go on; changes wait.
     ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let picture = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pictures/cat.jpg"))?;
+    /// # let gallery = Gallery::open(dir.path())?;
+    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+    /// photos.add(&Add::new("cat.jpg", Source::bytes(&picture)))?;
+    /// photos.optimize()?;
+    /// photos.verify()?;
+    /// let stats = photos.stats()?;
+    /// assert_eq!((stats.images, stats.segments, stats.tail_rows), (1, 1, 0));
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
-    /// IS.2005 when the files cannot be written, IS.0014, IS.2019, IS.2105.
+    /// IS.2005 when the files cannot be written, IS.0012 when it was called off (the instance is then as it was, or sealed),
+    /// IS.0014, IS.2019, IS.2105.
     pub fn optimize(&self) -> Result<()> {
         let store = self.store(Operation::Optimize)?;
-        store.optimize().map_err(|e| self.failed(&store, Operation::Optimize, e))
+        let work = || {
+            let optimized = store.optimize(self.cancel.as_ref());
+            // Work that is given up says so in the store's words.
+            optimized.map_err(|error| self.go_on().err().map_or(error.into(), Cause::from))
+        };
+        let optimize = || work().map_err(|cause: Cause| self.failed(&store, Operation::Optimize, cause));
+        span!("optimize", self.name()).run(|_| 1, optimize)
     }
 
     /// Reads and checks every byte of every sealed file: segments, and the centres of their lists.
@@ -256,7 +384,8 @@ impl Instance {
     /// IS.0009 naming the file and the place of the first damage, IS.2019.
     pub fn verify(&self) -> Result<()> {
         let store = self.store(Operation::Verify)?;
-        store.verify().map_err(|e| self.failed(&store, Operation::Verify, e))
+        let verify = || store.verify().map_err(|e| self.failed(&store, Operation::Verify, e));
+        span!("verify", self.name()).run(|_| 1, verify)
     }
 
     /// Closes the instance for every handle: image operations on it give IS.2019 from here on. Work under way

@@ -98,6 +98,20 @@ impl<'a> Add<'a> {
 }
 
 /// A request to give an image new tags.
+///
+/// ```
+/// # use lookalike::*;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let picture = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pictures/cat.jpg"))?;
+/// # let gallery = Gallery::open(dir.path())?;
+/// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+/// photos.add(&Add::new("cat.jpg", Source::bytes(&picture)).tag("album", "pets"))?;
+/// photos.update(&Update::new("cat.jpg", Tags::from([("album", "garden")])))?;
+/// let hit = &photos.search(&Query::path("cat.jpg"))?.hits[0];
+/// assert_eq!(hit.tags.get("album"), Some(&["garden".to_owned()][..]));
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Update<'a> {
@@ -125,6 +139,20 @@ impl<'a> Update<'a> {
 }
 
 /// A request to delete an image. A path turns into one.
+///
+/// ```
+/// # use lookalike::*;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let picture = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pictures/cat.jpg"))?;
+/// # let gallery = Gallery::open(dir.path())?;
+/// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+/// photos.add(&Add::new("cat.jpg", Source::bytes(&picture)))?;
+/// assert!(photos.delete("cat.jpg")?);
+/// assert_eq!(photos.delete("cat.jpg").unwrap_err().code(), Code::DeleteRefused);
+/// assert!(!photos.delete(Delete::new("cat.jpg").if_exists())?);
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Delete<'a> {
@@ -195,13 +223,20 @@ pub enum Effort {
 /// It can be kept and sent (serde): a field that is left out has its default, and what is wrong is told by the search. Bytes
 /// are then lists of numbers; the module `wire` reads the service's own form, in base64.
 ///
-/// ```no_run
-/// # fn run(instance: lookalike::Instance, bytes: Vec<u8>) -> lookalike::Result<()> {
-/// use lookalike::{Query, Region};
-/// let query = Query::image(&bytes).tag("color", "red").region(Region::new(40, 10, 200, 150)).limit(5);
-/// for hit in instance.search(&query)?.hits {
-///     println!("{:?} {}", hit.sim, hit.path);
-/// }
+/// ```
+/// # use lookalike::*;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let picture = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pictures/cat.jpg"))?;
+/// # let gallery = Gallery::open(dir.path())?;
+/// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+/// photos.add(&Add::new("cat.jpg", Source::bytes(&picture)).tag("album", "pets"))?;
+///
+/// let query = Query::image(&picture).tag("album", "pets").region(Region::new(40, 30, 200, 150)).limit(5);
+/// let page = photos.search(&query)?;
+/// assert_eq!((page.count, page.hits[0].path.as_str()), (1, "cat.jpg"));
+/// assert!(page.hits[0].sim > Some(0.5) && page.hits[0].sim < Some(1.0));
+/// assert_eq!(photos.search(&Query::path("cat.jpg").exclude_self())?.hits, []);
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -2,11 +2,13 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use roaring::RoaringBitmap;
 
 use super::{Effort, Found, Hit, Instance, Page, Query, Source, check_path};
+use crate::cancel::CancelToken;
 use crate::error::{Cause, Error, Operation, Result};
 use crate::features::Mode;
 use crate::index::{Gaps, Locator, Place, QueryCode, Ranked, Reach, Scan, Score, Top};
@@ -15,6 +17,7 @@ use crate::refusal::{Refusal, shown};
 use crate::region::Region;
 use crate::store::{Look, Snapshot, Store, StoreError};
 use crate::tags::{Filter, TagSet};
+use crate::trace::span;
 use crate::vector::RowCode;
 
 /// Filters that so many images pass at most are answered by reading those.
@@ -125,8 +128,8 @@ impl Reader {
     pub fn check(&self, path: &str) -> Result<bool> {
         let operation = Operation::Check;
         check_path(path).map_err(|refusal| Error::new(operation, refusal))?;
-        let located = self.snapshot.locate(path).map_err(|e| self.failed(operation, e))?;
-        Ok(located.is_some())
+        let located = || Ok(self.snapshot.locate(path).map_err(|e| self.failed(operation, e))?.is_some());
+        span!("check", self.instance.name()).run(|&there| u64::from(there), located)
     }
 
     /// As [`Instance::vector`].
@@ -140,7 +143,8 @@ impl Reader {
             let place = self.snapshot.locate(path)?.ok_or(Refusal::ImageMissing)?;
             self.snapshot.code(place).map_err(Cause::Row)
         };
-        let row = read().map_err(|cause| self.failed(operation, cause))?;
+        let span = span!("vector", self.instance.name());
+        let row = span.run(|_| 1, || read().map_err(|cause| self.failed(operation, cause)))?;
         Ok(row.decode(&self.snapshot.layout))
     }
 
@@ -163,11 +167,27 @@ impl Reader {
     /// # Errors
     /// As [`Instance::search`].
     pub fn search(&self, query: &Query<'_>) -> Result<Page> {
-        self.answer(query).map_err(|cause| self.failed(Operation::Search, cause))
+        let answer = || -> Result<Page, Cause> {
+            self.instance.go_on()?;
+            let page = self.answer(query)?;
+            // Called off meanwhile: it may have passed over rows.
+            self.instance.go_on()?;
+            Ok(page)
+        };
+        let span = span!("search", self.instance.name());
+        span.run(
+            |page: &Page| page.hits.len() as u64,
+            || answer().map_err(|cause| self.failed(Operation::Search, cause)),
+        )
     }
 
     pub(super) fn failed(&self, operation: Operation, cause: impl Into<Cause>) -> Error {
         self.instance.failed(&self.store, operation, cause)
+    }
+
+    /// Set once the search is not wanted any more.
+    pub(super) fn stop(&self) -> Option<&AtomicBool> {
+        self.instance.cancel.as_ref().map(CancelToken::flag)
     }
 
     fn answer(&self, query: &Query<'_>) -> Result<Page, Cause> {
@@ -333,7 +353,11 @@ impl Reader {
             for part in self.snapshot.parts() {
                 let (rows, dead) = self.snapshot.part(part);
                 let only = passing.parts.as_ref().and_then(|parts| parts.get(part as usize));
-                self.snapshot.visit(&code, &Scan { part, rows, only, dead, min_score }, &mut *each)?;
+                self.snapshot.visit(
+                    &code,
+                    &Scan { part, rows, only, dead, min_score, stop: self.stop() },
+                    &mut *each,
+                )?;
             }
             found.rows_scanned += passing.count;
             Ok(())
@@ -388,7 +412,7 @@ impl Reader {
         min_score: f32,
     ) -> Result<Ranking, StoreError> {
         let until = query.budget.and_then(|budget| Instant::now().checked_add(budget));
-        let look = Look { only: passing.parts.as_deref(), min_score, until };
+        let look = Look { only: passing.parts.as_deref(), min_score, until, stop: self.stop() };
         let wanted = keep(query, passing.count).saturating_add(1);
         if min_score > f32::NEG_INFINITY {
             // Every row at or above the minimum is looked for, so there is but one ranking.
@@ -419,7 +443,8 @@ impl Reader {
         wanted: usize,
     ) -> Result<Ranking, StoreError> {
         let until = query.budget.and_then(|budget| Instant::now().checked_add(budget));
-        let look = Look { only: passing.parts.as_deref(), min_score: f32::NEG_INFINITY, until };
+        let look =
+            Look { only: passing.parts.as_deref(), min_score: f32::NEG_INFINITY, until, stop: self.stop() };
         let mut found = Found { rows_scanned: 0, lists_probed: 0, exact: false };
         let (mut rows, mut placed) = (Vec::new(), HashSet::new());
         let prefixes = if query.limit < PREFIXES[0] as u32 { &PREFIXES[..] } else { &PREFIXES[1..] };
@@ -480,7 +505,7 @@ impl Reader {
         for part in self.snapshot.parts() {
             let (rows, dead) = self.snapshot.part(part);
             let only = passing.parts.as_ref().and_then(|parts| parts.get(part as usize));
-            let scan = Scan { part, rows, only, dead, min_score };
+            let scan = Scan { part, rows, only, dead, min_score, stop: self.stop() };
             let (scored, counted) = self.snapshot.scan(code, &scan, top)?;
             scanned += scored;
             count += counted;

@@ -7,6 +7,7 @@ use crate::error::{Cause, Error, Operation, Result};
 use crate::refusal::Refusal;
 use crate::store::{OnExisting, Op, OpError, Outcome, Snapshot, Store, StoreError};
 use crate::tags::TagSet;
+use crate::trace::span;
 
 impl Instance {
     /// Adds an image, or replaces the one of the same path in one step.
@@ -20,6 +21,10 @@ impl Instance {
     /// that does not fit, or a path that exists under [`OnExisting::Fail`]; IS.2108 and IS.0015 for the model;
     /// IS.2005 and IS.2100 when it cannot be saved; IS.0014, IS.2019, IS.2105. The instance is then as it was.
     pub fn add(&self, add: &Add<'_>) -> Result<Added> {
+        span!("add", self.name()).run(|_| 1, || self.add_one(add))
+    }
+
+    fn add_one(&self, add: &Add<'_>) -> Result<Added> {
         let store = self.store(Operation::Add)?;
         match self.prepare(&store, add).map_err(|cause| self.failed(&store, Operation::Add, cause))? {
             Prepared::Kept => Ok(Added::Kept),
@@ -45,8 +50,11 @@ impl Instance {
             let tags = TagSet::check(&update.tags, &store.snapshot().schema)?;
             Ok(Op::Retag { path: Arc::from(&*update.path), tags: Arc::new(tags), merge: update.merge })
         };
-        let op = prepare().map_err(|cause| Error::new(operation, cause))?;
-        self.commit_one(&store, operation, op).map(|_| ())
+        let update = || {
+            let op = prepare().map_err(|cause| Error::new(operation, cause))?;
+            self.commit_one(&store, operation, op).map(|_| ())
+        };
+        span!("update", self.name()).run(|()| 1, update)
     }
 
     /// Deletes an image; says whether it was there, which is an error unless [`Delete::if_exists`] allows it.
@@ -58,9 +66,13 @@ impl Instance {
     /// IS.0014, IS.2019, IS.2105.
     pub fn delete<'a>(&self, delete: impl Into<Delete<'a>>) -> Result<bool> {
         let (delete, operation) = (delete.into(), Operation::Delete);
+        span!("delete", self.name()).run(|&there| u64::from(there), || self.delete_one(&delete, operation))
+    }
+
+    fn delete_one(&self, delete: &Delete<'_>, operation: Operation) -> Result<bool> {
         let store = self.store(operation)?;
         check_path(&delete.path).map_err(|refusal| Error::new(operation, refusal))?;
-        let op = Op::Delete { path: Arc::from(&*delete.path) };
+        let op = Op::Delete { path: Arc::from(&*delete.path), only: None };
         match store.commit(vec![op]).pop() {
             Some(Err(OpError::Missing)) if delete.if_exists => Ok(false),
             result => self.outcome(&store, operation, result).map(|_| true),
@@ -69,6 +81,7 @@ impl Instance {
 
     /// Checks an add and makes its row; what is cheap first.
     pub(super) fn prepare(&self, store: &Store, add: &Add<'_>) -> Result<Prepared, Cause> {
+        self.go_on()?;
         check_path(&add.path)?;
         if store.is_abnormal() {
             return Err(StoreError::Abnormal.into());

@@ -22,6 +22,13 @@ pub(crate) trait Disk: Send + Sync {
     fn append(&self, file: &Path, len: u64) -> io::Result<Box<dyn DiskFile>>;
     /// Moves a file or a directory within one parent directory.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// A second name for a file that nobody changes any more, or a copy of it under that name, durable but for the name.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let bytes = self.read(from)?;
+        let mut copy = self.create(to)?;
+        copy.write(&bytes)?;
+        copy.sync()
+    }
     fn remove_file(&self, file: &Path) -> io::Result<()>;
     fn remove_dir(&self, dir: &Path) -> io::Result<()>;
     /// Makes names made, moved or removed in `dir` durable.
@@ -92,6 +99,18 @@ impl Disk for RealDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match fs::hard_link(from, to) {
+            // Never onto a file that is there: it might be a link to another store's.
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                let mut copy = OpenOptions::new().write(true).create_new(true).open(to)?;
+                io::copy(&mut File::open(from)?, &mut copy)?;
+                copy.sync_all()
+            }
+            linked => linked,
+        }
     }
 
     fn remove_file(&self, file: &Path) -> io::Result<()> {

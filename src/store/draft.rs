@@ -11,7 +11,7 @@ use super::record::{Hash, Record, TailRow};
 use super::snapshot::{Snapshot, path_hash};
 use crate::index::Place;
 use crate::limits::{MAX_DIMS, MAX_TAG_KEYS, MAX_TAG_VALUE_CHARS, MAX_TAG_VALUES};
-use crate::tags::TagSet;
+use crate::tags::{Filter, TagSet};
 use crate::vector::RowCode;
 
 /// What to do with an image whose path is there already.
@@ -34,9 +34,23 @@ const MAX_TAGS_BYTES: usize = MAX_TAG_KEYS * MAX_TAG_VALUES * (4 * MAX_TAG_VALUE
 /// A change that somebody asks for. Everything in it was checked.
 #[derive(Debug)]
 pub(crate) enum Op {
-    Put { path: Arc<str>, tags: Arc<TagSet>, code: RowCode, hash: Hash, on_existing: OnExisting },
-    Retag { path: Arc<str>, tags: Arc<TagSet>, merge: bool },
-    Delete { path: Arc<str> },
+    Put {
+        path: Arc<str>,
+        tags: Arc<TagSet>,
+        code: RowCode,
+        hash: Hash,
+        on_existing: OnExisting,
+    },
+    Retag {
+        path: Arc<str>,
+        tags: Arc<TagSet>,
+        merge: bool,
+    },
+    /// With a filter only if it accepts the image's tags; it is kept otherwise.
+    Delete {
+        path: Arc<str>,
+        only: Option<Arc<Filter>>,
+    },
 }
 
 impl Op {
@@ -56,7 +70,7 @@ impl Op {
             Self::Retag { path, tags: t, merge } => {
                 path.len() + MAX_DIMS + MAX_DIMS / 2 + tags(t) + if *merge { MAX_TAGS_BYTES } else { 0 }
             }
-            Self::Delete { path } => path.len(),
+            Self::Delete { path, .. } => path.len(),
         }
     }
 }
@@ -152,8 +166,13 @@ impl<'a> Draft<'a> {
                 self.put(Some(place), row.clone());
                 Ok((Outcome::Updated, Some(Record::Put(row))))
             }
-            Op::Delete { path } => {
+            Op::Delete { path, only } => {
                 let place = self.locate(&path)?.ok_or(OpError::Missing)?;
+                if let Some(filter) = only
+                    && !filter.accepts(&*self.tags(place)?)
+                {
+                    return Ok((Outcome::Kept, None));
+                }
                 self.kill(place);
                 self.touched.insert(path.clone(), None);
                 Ok((Outcome::Deleted, Some(Record::Delete { path })))
@@ -197,6 +216,13 @@ impl<'a> Draft<'a> {
         match self.own(place) {
             Some(row) => Ok(row.order),
             None => self.base.order(place).map_err(read_error),
+        }
+    }
+
+    fn tags(&self, place: Place) -> Result<Arc<TagSet>, OpError> {
+        match self.own(place) {
+            Some(row) => Ok(row.tags.clone()),
+            None => self.base.tags(place).map_err(read_error),
         }
     }
 

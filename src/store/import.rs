@@ -10,6 +10,7 @@ use super::snapshot::Snapshot;
 use super::tail::Tail;
 use super::writer::Results;
 use super::{Core, Turn, lock};
+use crate::cancel::{CancelToken, Stop};
 
 impl Core {
     fn take_turn(&self) -> Turn<'_> {
@@ -25,14 +26,19 @@ impl Core {
     /// merges too. `expected` is how many images there will be in all, as far as anybody knows.
     ///
     /// Either all of it is durable and visible when it returns, or nothing.
-    pub(crate) fn import(&self, ops: Vec<Op>, expected: u64) -> Result<Results, StoreError> {
+    pub(crate) fn import(
+        &self,
+        ops: Vec<Op>,
+        expected: u64,
+        cancel: Option<&CancelToken>,
+    ) -> Result<Results, StoreError> {
         drop(self.writable()?);
         let _merging = lock(&self.merging);
         let _turn = self.take_turn();
-        self.guarded(|| self.import_run(ops, expected))
+        self.guarded(|| self.import_run(ops, expected, self.stop(cancel)))
     }
 
-    fn import_run(&self, ops: Vec<Op>, expected: u64) -> Result<Results, StoreError> {
+    fn import_run(&self, ops: Vec<Op>, expected: u64, stop: Stop<'_>) -> Result<Results, StoreError> {
         // The log is replayed over the segments, so what it says of these paths must be older than the run: in segments.
         {
             let mut writer = self.writable()?;
@@ -65,10 +71,10 @@ impl Core {
             ..(*base).clone()
         };
         let expected = expected.max(base.live() + alone.live());
-        self.train_for_import(&alone, expected)?;
+        self.train_for_import(&alone, expected, stop)?;
         let newest = self.snapshot();
         let rows = LiveRows::of(&alone, &[0], newest.centres.last())?;
-        let built = self.write(&alone, &rows)?;
+        let built = self.write(&alone, &rows, stop)?;
         let mut writer = self.writable()?;
         writer.next_order = run.next_order;
         let published = writer.publish_imported(built, &replaced);

@@ -1,5 +1,6 @@
 //! Searching a snapshot: parts without lists exhaustively, then lists around each set of centres.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use roaring::RoaringBitmap;
@@ -21,6 +22,8 @@ pub(crate) struct Look<'a> {
     pub(crate) min_score: f32,
     /// No further list is begun after this moment.
     pub(crate) until: Option<Instant>,
+    /// Set when the search is not wanted any more: what it has found is then worth nothing.
+    pub(crate) stop: Option<&'a AtomicBool>,
 }
 
 /// What a search met.
@@ -122,7 +125,9 @@ impl Snapshot {
             .filter(|&part| self.segment(part).is_some_and(|s| s.centres() == Some(centres)))
             .collect();
         for (at, &list) in band.iter().enumerate() {
-            if look.until.is_some_and(|until| Instant::now() >= until) {
+            if look.until.is_some_and(|until| Instant::now() >= until)
+                || look.stop.is_some_and(|stop| stop.load(Ordering::Relaxed))
+            {
                 looked.cut = true;
                 break;
             }
@@ -146,7 +151,7 @@ impl Snapshot {
     fn scan_of<'a>(&'a self, part: u32, look: &Look<'a>) -> Scan<'a> {
         let (rows, dead) = self.part(part);
         let only = look.only.and_then(|parts| parts.get(part as usize));
-        Scan { part, rows, only, dead, min_score: look.min_score }
+        Scan { part, rows, only, dead, min_score: look.min_score, stop: look.stop }
     }
 
     /// The list that a row of a segment with lists lies in.

@@ -1,5 +1,6 @@
 //! Durable state: a log, sealed segments, a manifest. Knows rows and records, not pictures.
 
+mod backup;
 mod bytes;
 mod centres;
 mod codec;
@@ -31,6 +32,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
+pub(crate) use backup::{BackUpError, MAKING, remove_tree};
 pub use draft::OnExisting;
 pub(crate) use draft::{Op, OpError, Outcome};
 pub(crate) use error::StoreError;

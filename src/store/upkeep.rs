@@ -17,6 +17,7 @@ use super::segment::{self, Segment};
 use super::snapshot::{Sealed, Snapshot};
 use super::writer::{Built, Writer};
 use super::{Core, lock};
+use crate::cancel::{CancelToken, Stop};
 use crate::index::{DEPTHS, Gaps, ListQuery, Place, QueryCode, Reach, Sample, Top, train};
 
 /// Frozen tails that may wait; the commit that would make another waits itself.
@@ -191,6 +192,11 @@ impl Core {
         }
     }
 
+    /// Why long work here is given up: the store is being closed, or whoever wanted it calls it off.
+    pub(crate) fn stop<'a>(&'a self, cancel: Option<&'a CancelToken>) -> Stop<'a> {
+        Stop::either(&self.closing, cancel.map(CancelToken::flag))
+    }
+
     /// Ends the threads; what they are building is given up.
     pub(crate) fn stop_threads(&self) {
         self.closing.store(true, Ordering::Relaxed);
@@ -210,7 +216,7 @@ impl Core {
         let snapshot = self.snapshot();
         let Some(frozen) = snapshot.frozen.first() else { return Ok(false) };
         let part = snapshot.sealed.len() as u32;
-        let built = self.build(&snapshot, &[part], snapshot.centres.last())?;
+        let built = self.build(&snapshot, &[part], self.stop(None))?;
         let mut writer = self.open_writer()?;
         let published = writer.publish_sealed(built, &frozen.dead);
         self.publish(&writer);
@@ -221,19 +227,20 @@ impl Core {
     pub(crate) fn merge_next(&self) -> Result<bool, StoreError> {
         let _one = lock(&self.merging);
         let snapshot = self.snapshot();
-        if self.train_due(&snapshot, false)? {
+        if self.train_due(&snapshot, false, self.stop(None))? {
             return Ok(true);
         }
         let parts = compact::due(&snapshot);
         if !parts.is_empty() {
-            self.merge(&snapshot, &parts)?;
+            self.merge(&snapshot, &parts, self.stop(None))?;
             return Ok(true);
         }
-        self.measure_due(&snapshot)
+        self.measure_due(&snapshot, self.stop(None))
     }
 
     /// Seals everything, and merges it into one segment without dead rows.
-    pub(crate) fn optimize(&self) -> Result<(), StoreError> {
+    pub(crate) fn optimize(&self, cancel: Option<&CancelToken>) -> Result<(), StoreError> {
+        let stop = self.stop(cancel);
         {
             let mut writer = self.writable()?;
             writer.ready()?;
@@ -242,24 +249,24 @@ impl Core {
                 self.publish(&writer);
             }
         }
-        while self.guarded(|| self.seal_next())? {}
+        while !stop.asked() && self.guarded(|| self.seal_next())? {}
         self.optimizing.store(true, Ordering::Relaxed);
         let optimized = self.guarded(|| {
             let _one = lock(&self.merging);
-            self.train_due(&self.snapshot(), true)?;
+            self.train_due(&self.snapshot(), true, stop)?;
             let snapshot = self.snapshot();
             let parts: Vec<u32> = (0..snapshot.sealed.len() as u32).collect();
             let any_dead = snapshot.sealed.iter().any(|sealed| !sealed.dead.is_empty());
             if parts.len() > 1 || any_dead || !compact::due(&snapshot).is_empty() {
-                self.merge(&snapshot, &parts)?;
+                self.merge(&snapshot, &parts, stop)?;
             }
-            self.measure_due(&self.snapshot()).map(drop)
+            self.measure_due(&self.snapshot(), stop).map(drop)
         });
         self.optimizing.store(false, Ordering::Relaxed);
         optimized
     }
 
-    fn merge(&self, snapshot: &Snapshot, parts: &[u32]) -> Result<(), StoreError> {
+    fn merge(&self, snapshot: &Snapshot, parts: &[u32], stop: Stop<'_>) -> Result<(), StoreError> {
         let sources = {
             let writer = self.open_writer()?;
             let ids = |part: &u32| {
@@ -274,7 +281,7 @@ impl Core {
             // Only merges take segments away, and this is the only one.
             return Err(StoreError::Stopped("a segment went away while it was merged".to_owned()));
         }
-        let built = self.build(snapshot, parts, snapshot.centres.last())?;
+        let built = self.build(snapshot, parts, stop)?;
         let mut writer = self.open_writer()?;
         let published = writer.publish_merged(built, &sources);
         self.publish(&writer);
@@ -282,14 +289,9 @@ impl Core {
     }
 
     /// Writes a segment of the live rows of parts and opens it; none when there are no rows.
-    fn build(
-        &self,
-        snapshot: &Snapshot,
-        parts: &[u32],
-        centres: Option<&Centres>,
-    ) -> Result<Option<Built>, StoreError> {
-        let rows = LiveRows::of(snapshot, parts, centres)?;
-        self.write(snapshot, &rows)
+    fn build(&self, snapshot: &Snapshot, parts: &[u32], stop: Stop<'_>) -> Result<Option<Built>, StoreError> {
+        let rows = LiveRows::of(snapshot, parts, snapshot.centres.last())?;
+        self.write(snapshot, &rows, stop)
     }
 
     /// Writes a segment of rows and opens it; none when there are no rows.
@@ -297,13 +299,14 @@ impl Core {
         &self,
         snapshot: &Snapshot,
         rows: &LiveRows<'_>,
+        stop: Stop<'_>,
     ) -> Result<Option<Built>, StoreError> {
         if rows.len() == 0 {
             return Ok(None);
         }
         let (disk, dir, uuid, layout) = (&*self.disk, &*self.dir, &snapshot.uuid, &*snapshot.layout);
         let id = self.open_writer()?.take_number()?;
-        let file = segment::write(disk, dir, uuid, id, layout, rows, &self.closing)?;
+        let file = segment::write(disk, dir, uuid, id, layout, rows, stop)?;
         let centres = rows.centres();
         let segment = Segment::open(disk, dir, uuid, id, layout, file, centres);
         let segment = segment.inspect_err(|_| {
@@ -315,7 +318,7 @@ impl Core {
 
     /// Trains centres when the instance has grown enough; says whether it did. `soon`: also when it grew by less, for
     /// everything is written anew anyway.
-    fn train_due(&self, snapshot: &Snapshot, soon: bool) -> Result<bool, StoreError> {
+    fn train_due(&self, snapshot: &Snapshot, soon: bool, stop: Stop<'_>) -> Result<bool, StoreError> {
         let options = self.open_writer()?.options.clone();
         let sealed: u64 = snapshot.sealed.iter().map(|s| u64::from(s.segment.rows()) - s.dead.len()).sum();
         let at = match snapshot.centres.last() {
@@ -326,12 +329,17 @@ impl Core {
         if sealed == 0 || sealed < at {
             return Ok(false);
         }
-        self.train(snapshot, sealed, lists_for(sealed)).map(|()| true)
+        self.train(snapshot, sealed, lists_for(sealed), stop).map(|()| true)
     }
 
     /// Trains centres on the first of many images that are being added, if there are none or if those there are were
     /// for far fewer.
-    pub(crate) fn train_for_import(&self, first: &Snapshot, expected: u64) -> Result<(), StoreError> {
+    pub(crate) fn train_for_import(
+        &self,
+        first: &Snapshot,
+        expected: u64,
+        stop: Stop<'_>,
+    ) -> Result<(), StoreError> {
         let snapshot = self.snapshot();
         let at = match snapshot.centres.last() {
             None => self.open_writer()?.options.train_rows,
@@ -341,10 +349,16 @@ impl Core {
         if expected < at || first.live() < snapshot.live() {
             return Ok(());
         }
-        self.train(first, expected, lists_for(expected))
+        self.train(first, expected, lists_for(expected), stop)
     }
 
-    fn train(&self, snapshot: &Snapshot, images: u64, lists: usize) -> Result<(), StoreError> {
+    fn train(
+        &self,
+        snapshot: &Snapshot,
+        images: u64,
+        lists: usize,
+        stop: Stop<'_>,
+    ) -> Result<(), StoreError> {
         let weights = self.open_writer()?.options.weights.clone();
         let first = weights.first().cloned().unwrap_or_default();
         let blocks: Vec<usize> = snapshot.layout.ranges().map(|range| range.len()).collect();
@@ -357,7 +371,7 @@ impl Core {
             inv_norms.extend(row.inv_norms.iter().map(|inv| 16.0 * crate::index::inv_norm(inv)));
         }
         let sample = Sample { blocks: &blocks, codes: &codes, inv_norms: &inv_norms };
-        let centroids = train(&sample, lists, &first, &self.closing);
+        let centroids = train(&sample, lists, &first, stop);
         let centroids =
             centroids.ok_or_else(|| StoreError::Stopped("the instance is being closed".to_owned()))?;
         let id = self.open_writer()?.take_number()?;
@@ -371,7 +385,7 @@ impl Core {
 
     /// Measures how far below the best list the best rows lie, when all segments have lists around the newest centres
     /// and nothing was measured yet; says whether it did.
-    fn measure_due(&self, snapshot: &Snapshot) -> Result<bool, StoreError> {
+    fn measure_due(&self, snapshot: &Snapshot, stop: Stop<'_>) -> Result<bool, StoreError> {
         let Some(centres) = snapshot.centres.last() else { return Ok(false) };
         let newest = Some(centres.entry.id);
         let listed = snapshot.sealed.iter().all(|sealed| sealed.segment.centres() == newest);
@@ -385,7 +399,7 @@ impl Core {
             let known = weights[..mode].iter().position(|other| other == own);
             let gaps = match known {
                 Some(other) => of_modes[other],
-                None => self.measure(snapshot, centres, own)?,
+                None => self.measure(snapshot, centres, own, stop)?,
             };
             of_modes.push(gaps);
         }
@@ -404,6 +418,7 @@ impl Core {
         snapshot: &Snapshot,
         centres: &Centres,
         weights: &[f32],
+        stop: Stop<'_>,
     ) -> Result<[[f32; 3]; 3], StoreError> {
         let sealed: u64 = snapshot.sealed.iter().map(|s| u64::from(s.segment.rows())).sum();
         let queries: Vec<Place> = every(snapshot, sealed.div_ceil(MEASURED))
@@ -413,14 +428,14 @@ impl Core {
         let below: Vec<Vec<f32>> = queries
             .par_iter()
             .map(|&place| {
-                if self.closing.load(Ordering::Relaxed) {
+                if stop.asked() {
                     return Err(StoreError::Stopped("the instance is being closed".to_owned()));
                 }
                 let row = snapshot.code(place)?;
                 let query = QueryCode::new(&snapshot.layout, &row, weights);
                 let mut lists = ListQuery::new(&centres.centroids, &snapshot.layout, &row, weights);
                 let mut top = Top::new(deepest + 1);
-                let all = Look { only: None, min_score: f32::NEG_INFINITY, until: None };
+                let all = Look { only: None, min_score: f32::NEG_INFINITY, until: None, stop: None };
                 snapshot.probe_band(centres.entry.id, &query, &mut lists, f32::INFINITY, &all, &mut top)?;
                 let mut below = Vec::with_capacity(deepest);
                 for ranked in top.into_sorted().into_iter().filter(|ranked| ranked.place != place) {

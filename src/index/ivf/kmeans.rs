@@ -1,10 +1,9 @@
 //! Training: spherical k-means (Dhillon and Modha 2001) over a sample of rows.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use rayon::prelude::*;
 
 use super::centroids::Centroids;
+use crate::cancel::Stop;
 use crate::kernel::table::TableRow;
 
 /// Passes over the sample.
@@ -48,11 +47,11 @@ impl Sample<'_> {
     }
 
     /// The list of each row; fewer when it was called off.
-    fn assign(&self, centroids: &Centroids, cancel: &AtomicBool) -> Vec<u32> {
+    fn assign(&self, centroids: &Centroids, cancel: Stop<'_>) -> Vec<u32> {
         let parts: Vec<Vec<u32>> = (0..self.rows().div_ceil(PART))
             .into_par_iter()
             .map(|part| {
-                if cancel.load(Ordering::Relaxed) {
+                if cancel.asked() {
                     return Vec::new();
                 }
                 let rows: Vec<TableRow> =
@@ -72,7 +71,7 @@ pub(crate) fn train(
     sample: &Sample<'_>,
     lists: usize,
     weights: &[f32],
-    cancel: &AtomicBool,
+    cancel: Stop<'_>,
 ) -> Option<Centroids> {
     let (rows, dims) = (sample.rows(), sample.blocks.iter().sum::<usize>());
     let lists = lists.clamp(1, rows.max(1));
@@ -137,9 +136,10 @@ mod tests {
             inv_norms.push(1.0 / norm);
         }
         let sample = Sample { blocks: &blocks, codes: &codes, inv_norms: &inv_norms };
-        let go_on = AtomicBool::new(false);
-        let centroids = train(&sample, 8, &[1.0], &go_on).unwrap();
-        let assigned = sample.assign(&centroids, &go_on);
+        let asked = std::sync::atomic::AtomicBool::new(false);
+        let go_on = Stop::either(&asked, None);
+        let centroids = train(&sample, 8, &[1.0], go_on).unwrap();
+        let assigned = sample.assign(&centroids, go_on);
         let lists: std::collections::BTreeSet<u32> = assigned.iter().copied().collect();
         assert_eq!(lists.len(), 8);
         assert!((0..400).all(|row| assigned[row] == assigned[row % 8]));

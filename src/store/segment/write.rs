@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use roaring::RoaringBitmap;
 
@@ -13,6 +12,7 @@ use super::super::error::StoreError;
 use super::super::frame::{FORMAT, Uuid};
 use super::super::record::Hash;
 use super::{ALIGN, BLOCK, FOOTER, Kind, MAGIC, TABLE_ENTRY, name, path_bucket, path_buckets};
+use crate::cancel::Stop;
 use crate::kernel::bits::{GROUP, GROUP_FACTORS};
 use crate::tags::{TagSet, Term};
 use crate::vector::Layout;
@@ -63,7 +63,7 @@ pub(crate) fn write<S: RowSource>(
     id: u64,
     layout: &Layout,
     source: &S,
-    cancel: &AtomicBool,
+    cancel: Stop<'_>,
 ) -> Result<SegmentFile, StoreError> {
     let (tmp, name) = (format!("tmp-seg-{id:08}"), name(id));
     let written = write_tmp(disk, dir, uuid, id, layout, source, cancel, (&tmp, &name));
@@ -82,7 +82,7 @@ fn write_tmp<S: RowSource>(
     id: u64,
     layout: &Layout,
     source: &S,
-    cancel: &AtomicBool,
+    cancel: Stop<'_>,
     (tmp, name): (&str, &str),
 ) -> Result<SegmentFile, StoreError> {
     let io = |action| StoreError::io(action, name);
@@ -265,7 +265,7 @@ struct Writer<'a> {
     file: Box<dyn DiskFile>,
     name: &'a str,
     /// Set when the file is not wanted any more.
-    cancel: &'a AtomicBool,
+    cancel: Stop<'a>,
     buffer: Vec<u8>,
     /// Bytes put so far.
     len: u64,
@@ -275,7 +275,7 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn new(file: Box<dyn DiskFile>, name: &'a str, cancel: &'a AtomicBool) -> Self {
+    fn new(file: Box<dyn DiskFile>, name: &'a str, cancel: Stop<'a>) -> Self {
         let buffer = Vec::with_capacity(BUFFER);
         let block = crc32fast::Hasher::new();
         Self { file, name, cancel, buffer, len: 0, sections: Vec::new(), block, in_block: 0 }
@@ -288,7 +288,7 @@ impl<'a> Writer<'a> {
     }
 
     fn flush(&mut self) -> Result<(), StoreError> {
-        if self.cancel.load(Ordering::Relaxed) {
+        if self.cancel.asked() {
             return Err(StoreError::Stopped("the instance is being closed".to_owned()));
         }
         self.file.write(&self.buffer).map_err(StoreError::io("write", self.name))?;
