@@ -193,9 +193,12 @@ fn search(options: &Search) -> Result<Value, Box<dyn Error>> {
         };
         std::fs::write(file, page.to_html())?;
     }
-    Ok(
-        json!({ "count": found.count, "exact": found.found.exact, "hits": found.hits, "report": options.report }),
-    )
+    let hits: Vec<Value> = found
+        .hits
+        .iter()
+        .map(|hit| json!({ "path": hit.path, "sim": hit.sim.map(number), "tags": hit.tags }))
+        .collect();
+    Ok(json!({ "count": found.count, "exact": found.found.exact, "hits": hits, "report": options.report }))
 }
 
 /// Groups copies; the groups, as JSON. Writes the report if one is wanted.
@@ -218,7 +221,7 @@ fn duplicates(options: &Duplicates) -> Result<Value, Box<dyn Error>> {
     let groups = complete_link(images.len(), &pairs, options.largest as usize);
     let mut answer = Vec::new();
     let mut sections = Vec::new();
-    for (number, group) in (1..).zip(&groups) {
+    for (place, group) in (1..).zip(&groups) {
         let folder = &options.common.folder;
         let of = |&image: &usize| {
             let Stored { path, tags, .. } = &images[image];
@@ -236,14 +239,11 @@ fn duplicates(options: &Duplicates) -> Result<Value, Box<dyn Error>> {
         let members = cards
             .iter()
             .map(|(card, bytes)| json!({ "path": card.path, "sides": sides(card), "bytes": bytes }));
-        answer.push(json!({ "weakest": group.weakest, "images": members.collect::<Vec<_>>() }));
+        answer.push(json!({ "weakest": number(group.weakest), "images": members.collect::<Vec<_>>() }));
         if options.report.is_some() && sections.len() < options.shown {
             sections.push(Section {
-                heading: format!("{number}. {}", plural(cards.len(), "picture")),
-                note: format!(
-                    "Any two of them are copies with {:.3} or more. The largest first.",
-                    group.weakest
-                ),
+                heading: format!("Group {place}: {}", plural(cards.len(), "picture")),
+                note: format!("Each pair {:.3} or more; the largest first.", group.weakest),
                 cards: cards.into_iter().map(|(card, _)| card).collect(),
             });
         }
@@ -273,13 +273,13 @@ fn pairs(
     options: &Duplicates,
     bar: &ProgressBar,
 ) -> lookalike::Result<Vec<Pair>> {
-    let number = |path: &str| images.binary_search_by(|image| image.path.as_str().cmp(path)).ok();
+    let place = |path: &str| images.binary_search_by(|image| image.path.as_str().cmp(path)).ok();
     let of = |(a, image): (usize, &Stored)| -> lookalike::Result<Vec<Pair>> {
         // Of what is stored of the image: no picture is decoded.
         let query = CopyQuery::path(&image.path).exclude_self().filter(folders(&options.within));
         let copies = reader.find_copies(&query.min_copy(options.at_least).limit(100))?;
         bar.inc(1);
-        let pair = |hit: lookalike::CopyHit| Some(Pair { a, b: number(&hit.path)?, copy: hit.copy });
+        let pair = |hit: lookalike::CopyHit| Some(Pair { a, b: place(&hit.path)?, copy: hit.copy });
         Ok(copies.hits.into_iter().filter_map(pair).collect())
     };
     let pairs = images.par_iter().enumerate().map(of).collect::<lookalike::Result<Vec<_>>>()?;
@@ -309,7 +309,9 @@ fn card(folder: &Path, path: &str, tags: &Tags, score: Option<(&'static str, f32
     let mut facts = Vec::new();
     facts.extend(thumbnail.as_ref().map(|t| format!("{} \u{d7} {} px", t.width, t.height)));
     facts.extend(bytes.map(|bytes| format!("{} KB", bytes.len().div_ceil(1000))));
-    let tags = tags.get("folder").unwrap_or_default().to_vec();
+    // Of a folder in a folder its own name is enough: the path is there.
+    let folders = tags.get("folder").unwrap_or_default().iter();
+    let tags = folders.map(|folder| folder.rsplit('/').next().unwrap_or_default().to_owned()).collect();
     Card { thumbnail, path: path.to_owned(), score, facts, tags }
 }
 
@@ -322,6 +324,11 @@ fn bar(hidden: bool) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:40} {pos} of {len} pictures, {per_sec}, {eta} left");
     let bar = if hidden { ProgressBar::hidden() } else { ProgressBar::new(0) };
     style.map_or(bar.clone(), |style| bar.with_style(style))
+}
+
+/// A score with the digits that it has: JSON's numbers are longer.
+fn number(score: f32) -> f64 {
+    score.to_string().parse().unwrap_or_default()
 }
 
 fn plural(count: usize, noun: &str) -> String {

@@ -89,6 +89,7 @@ impl Page {
         if let Some(asked) = &self.asked {
             body += &asked.to_html();
         }
+        body += "<div class=\"sections\">\n";
         for section in &self.sections {
             let (heading, note) = (escaped(&section.heading), escaped(&section.note));
             let _ = write!(
@@ -98,6 +99,7 @@ impl Page {
             section.cards.iter().for_each(|card| body += &card.to_html());
             body += "</div>\n</section>\n";
         }
+        body += "</div>\n";
         let title = escaped(&self.title);
         format!(
             "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -118,7 +120,7 @@ impl Asked {
         }
         html += "<dl>\n";
         for (name, value) in &self.facts {
-            let _ = writeln!(html, "<dt>{}</dt><dd>{}</dd>", escaped(name), escaped(value));
+            let _ = writeln!(html, "<dt>{}</dt><dd>{}</dd>", escaped(name), breakable(value));
         }
         html + "</dl>\n</div>\n"
     }
@@ -209,11 +211,17 @@ h2 { font-size: 1.1rem; margin: 2rem 0 .1rem; overflow-wrap: anywhere; }
 dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .25rem 1rem; margin: 0; flex: 1 1 14rem;
   align-content: start; }
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
-.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 13rem), 1fr)); gap: .9rem; }
+.cards { display: grid; gap: .9rem;
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, clamp(9rem, 40vw, 13rem)), 1fr)); }
+.sections { display: flex; flex-wrap: wrap; gap: 0 1.6rem; }
+section { max-width: 100%; } section:only-child { width: 100%; }
+section:not(:only-child) .cards { display: flex; flex-wrap: wrap; }
+section:not(:only-child) figure { width: clamp(9rem, 42vw, 13rem); }
 figure { margin: 0; background: var(--card); border: 1px solid var(--line); border-radius: .6rem; overflow: hidden;
   display: flex; flex-direction: column; }
-.picture { height: 11rem; background: var(--back); display: grid; place-items: center; padding: .4rem; }
-.picture img { display: block; max-width: 100%; max-height: 10.2rem; width: auto; height: auto; }
+.picture { height: clamp(8rem, 34vw, 11rem); background: var(--back); display: grid; place-items: center; padding: .4rem; }
+.picture img { display: block; max-width: 100%; max-height: clamp(7.2rem, 34vw - .8rem, 10.2rem); width: auto;
+  height: auto; }
 .none { color: var(--soft); font-size: .85rem; }
 figcaption { padding: .6rem .75rem .75rem; display: grid; gap: .35rem; }
 .score { display: grid; grid-template-columns: auto 1fr auto; gap: .5rem; align-items: center; font-size: .85rem; }
