@@ -15,7 +15,7 @@ use crate::code::Code;
 use crate::error::{Cause, Error, Operation, Result};
 use crate::features::{Mode, Model};
 use crate::image::SizeLimits;
-use crate::instance::{Inner, Instance, Resolver};
+use crate::instance::{Crew, Inner, Instance, Resolver};
 use crate::limits::{LEVEL, MAX_DESCRIPTION_CHARS};
 use crate::refusal::{Refusal, check_name, shown};
 use crate::store::disk::Disk;
@@ -47,6 +47,7 @@ struct Core {
     models: HashMap<String, Model>,
     resolver: Option<Arc<dyn Resolver>>,
     limits: SizeLimits,
+    crew: Arc<Crew>,
     options: Options,
     read_only: bool,
     entries: Mutex<HashMap<String, Entry>>,
@@ -470,7 +471,15 @@ impl Core {
                 core.changed.notify_all();
             }
         };
-        Ok(Inner::new(name.to_owned(), model, self.resolver.clone(), self.limits, store, Box::new(on_close)))
+        Ok(Inner::new(
+            name.to_owned(),
+            model,
+            self.resolver.clone(),
+            self.limits,
+            self.crew.clone(),
+            store,
+            Box::new(on_close),
+        ))
     }
 
     fn model_of(&self, manifest: &Manifest) -> Result<Model, Refusal> {

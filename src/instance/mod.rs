@@ -4,6 +4,7 @@ mod backup;
 mod batch;
 mod by_tags;
 mod copies;
+mod crew;
 mod import;
 mod iter;
 mod reply;
@@ -16,6 +17,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 pub use batch::{BatchOptions, Progress};
 pub use copies::{Copies, CopyHit, CopyQuery};
+pub(crate) use crew::Crew;
 pub use import::Imported;
 pub use iter::{Images, Stored};
 pub use reply::{Added, Found, Hit, Page};
@@ -90,6 +92,7 @@ pub(crate) struct Inner {
     model: Model,
     resolver: Option<Arc<dyn Resolver>>,
     limits: SizeLimits,
+    crew: Arc<Crew>,
     /// None once the instance was closed or deleted.
     store: RwLock<Option<Arc<Store>>>,
     /// Told when the store is closed.
@@ -109,10 +112,11 @@ impl Inner {
         model: Model,
         resolver: Option<Arc<dyn Resolver>>,
         limits: SizeLimits,
+        crew: Arc<Crew>,
         store: Store,
         on_close: Box<dyn Fn() + Send + Sync>,
     ) -> Self {
-        Self { name, model, resolver, limits, store: RwLock::new(Some(Arc::new(store))), on_close }
+        Self { name, model, resolver, limits, crew, store: RwLock::new(Some(Arc::new(store))), on_close }
     }
 
     pub(crate) fn store(&self) -> Option<Arc<Store>> {

@@ -9,7 +9,7 @@
 mod read;
 mod write;
 
-pub(crate) use read::Segment;
+pub(crate) use read::{Segment, Step};
 pub(crate) use write::{Group, RowSource, SegmentFile, write};
 
 /// Bytes under one checksum.
