@@ -30,9 +30,10 @@ macro_rules! span {
 
 #[cfg(not(feature = "tracing"))]
 macro_rules! span {
-    ($name:literal, $instance:expr) => {
+    ($name:literal, $instance:expr) => {{
+        let _ = $instance;
         $crate::trace::Span
-    };
+    }};
 }
 
 pub(crate) use span;
