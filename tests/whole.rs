@@ -266,11 +266,23 @@ fn changes_are_called_off_between_steps() {
     bed.disk.heal();
     assert_eq!(instance.count_where(&color("blue")).unwrap(), 9000 - 4096);
 
-    // A backup: nothing of it is left.
+    // Where there is little to do, too.
+    let small = shoes();
+    fill(&small, 0, 10, "red");
     let token = CancelToken::new();
     token.cancel();
+    let patient = small.cancelled_by(&token);
+    assert_called_off(patient.optimize());
+    assert_called_off(patient.delete_where(&color("green")));
+    assert_called_off(patient.snapshot(bed.dir.path().join("small")));
+    assert_eq!(small.stats().unwrap().tail_rows, 10);
+
+    // A backup: nothing of it is left.
+    let token = CancelToken::new();
     let to = bed.dir.path().join("backup");
-    assert_called_off(instance.cancelled_by(&token).snapshot(&to));
+    let stopping = instance.cancelled_by(&token);
+    bed.disk.before(DiskCall::Create, "tmp-create-shoes/seg-", move || token.cancel());
+    assert_called_off(stopping.snapshot(&to));
     assert_eq!(files(&to), 0);
 }
 

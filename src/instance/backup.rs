@@ -43,6 +43,7 @@ impl Instance {
     fn back_up(&self, gallery: &Path) -> Result<()> {
         let operation = Operation::Snapshot;
         let store = self.store(operation)?;
+        self.go_on().map_err(|refusal| self.failed(&store, operation, refusal))?;
         store.back_up(gallery, self.name(), self.cancel.as_ref()).map_err(|error| {
             let cause = match error {
                 BackUpError::Exists => Refusal::InstanceExists(self.name().to_owned()).into(),

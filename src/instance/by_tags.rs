@@ -58,6 +58,7 @@ impl Instance {
         let reader = self.reader_for(operation)?;
         let store = &reader.store;
         let fail = |cause: Cause| self.failed(store, operation, cause);
+        self.go_on().map_err(|refusal| fail(refusal.into()))?;
         let filter = Arc::new(reader.filter(tags).map_err(fail)?);
         let (mut deleted, mut group) = (0, Vec::with_capacity(GROUP));
         // A part at a time: memory is a bitmap of its rows and one group.

@@ -374,9 +374,12 @@ impl Instance {
     pub fn optimize(&self) -> Result<()> {
         let store = self.store(Operation::Optimize)?;
         let work = || {
+            self.go_on()?;
             let optimized = store.optimize(self.cancel.as_ref());
             // Work that is given up says so in the store's words.
-            optimized.map_err(|error| self.go_on().err().map_or(error.into(), Cause::from))
+            optimized.map_err(|error| self.go_on().err().map_or(error.into(), Cause::from))?;
+            // Called off between two steps: then it did less than was asked.
+            Ok(self.go_on()?)
         };
         let optimize = || work().map_err(|cause: Cause| self.failed(&store, Operation::Optimize, cause));
         span!("optimize", self.name()).run(|_| 1, optimize)

@@ -123,7 +123,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (instance, keys) = fill(&options)?;
     println!("{} pictures", instance.len()?);
     if let Some(key) = keys.iter().find(|key| instance.check(key).unwrap_or(false)) {
-        let query = Query::path(key).region(Region::new(10, 10, 80, 80)).limit(3);
+        let query = Query::path(key).region(Region::from_origin(20, 20)).limit(3);
         for hit in instance.search(&query)?.hits {
             println!("{:.3} {}", hit.sim.unwrap_or_default(), hit.path);
         }
