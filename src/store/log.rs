@@ -269,7 +269,9 @@ fn header(bytes: &[u8], uuid: &Uuid, id: u64) -> Result<u64, HeaderError> {
     let (Some(format), Some(crc)) = (reader.u32(), reader.u32()) else { return Err(cut) };
     let (Some(head), Some(tail)) = (bytes.get(..12), bytes.get(16..HEADER)) else { return Err(cut) };
     if bound_crc(uuid, id, &[head, tail]) != crc {
-        return Err(if format > FORMAT {
+        // A log of ours but for the number of its format is damaged, not newer.
+        let ours = || bound_crc(uuid, id, &[&head[..8], &FORMAT.to_le_bytes(), tail]) == crc;
+        return Err(if format > FORMAT && !ours() {
             HeaderError::Newer(format)
         } else {
             HeaderError::Damaged(12, "the checksum does not match, or it is another instance's log")

@@ -124,15 +124,30 @@ pub(crate) fn number(name: &str, prefix: &str) -> Option<u64> {
     (digits.len() >= 8 && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().ok())?
 }
 
+/// The highest generation in a directory.
+fn newest(disk: &dyn Disk, dir: &Path) -> Result<u64, StoreError> {
+    let names = disk.list(dir).map_err(StoreError::io("list", "the instance's directory"))?;
+    let newest = names.iter().filter_map(|name| number(name, "manifest")).max();
+    newest.ok_or_else(|| StoreError::Missing { file: "manifest".to_owned() })
+}
+
 impl Manifest {
     /// Reads the newest manifest of a directory. A damaged one is an error: its name says that it was durable,
     /// so an older one would silently lose what was acknowledged since.
     pub(crate) fn read(disk: &dyn Disk, dir: &Path) -> Result<(Uuid, Self), StoreError> {
-        let names = disk.list(dir).map_err(StoreError::io("list", "the instance's directory"))?;
-        let newest = names.iter().filter_map(|name| number(name, "manifest")).max();
-        let generation = newest.ok_or_else(|| StoreError::Missing { file: "manifest".to_owned() })?;
-        let file = name(generation);
-        let bytes = disk.read(&dir.join(&file)).map_err(StoreError::io("read", &file))?;
+        let (mut generation, mut before) = (newest(disk, dir)?, None);
+        let (file, bytes) = loop {
+            let file = name(generation);
+            match disk.read(&dir.join(&file)).map_err(StoreError::io("read", &file)) {
+                Ok(bytes) => break (file, bytes),
+                // A writer has put a newer one in its place meanwhile.
+                Err(StoreError::Missing { .. }) if before.is_none_or(|before| before < generation) => {
+                    before = Some(generation);
+                    generation = newest(disk, dir)?;
+                }
+                Err(error) => return Err(error),
+            }
+        };
         let (uuid, payload) = frame::open(Kind::Manifest, &file, &bytes)?;
         let manifest: Self = codec::decode(payload)
             .filter(|m: &Self| m.generation == generation && m.is_sound())

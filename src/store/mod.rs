@@ -22,6 +22,7 @@ mod segment;
 mod snapshot;
 mod tail;
 mod upkeep;
+mod verify;
 mod writer;
 
 use std::ops::Deref;
@@ -45,7 +46,7 @@ pub(crate) use snapshot::Snapshot;
 pub(crate) use writer::Options;
 
 use self::disk::{Disk, DiskLock};
-use self::recover::Opened;
+use self::recover::{Files, Opened};
 use self::upkeep::Upkeep;
 use self::writer::{Results, Writer};
 use crate::tags::Schema;
@@ -63,7 +64,7 @@ pub(crate) struct Store {
 
 /// What the threads of a store share with its callers.
 ///
-/// Locks are taken in this order: `sealing` or `merging`, the writer, `upkeep`.
+/// Locks are taken in this order: `merging`, `sealing`, the writer, `upkeep`.
 pub(crate) struct Core {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
@@ -86,6 +87,8 @@ pub(crate) struct Core {
     /// Whether there are threads that seal and merge.
     background: bool,
     abnormal: AtomicBool,
+    /// The files of a store that was opened to be read only.
+    files: Option<Files>,
     capacity: u64,
     torn_bytes: u64,
     weights: Arc<[Vec<f32>]>,
@@ -128,9 +131,9 @@ impl Store {
         let (background, preload) = (options.background, options.preload);
         let weights = options.weights.clone();
         let (opened, found) = opening.finish(options)?;
-        let (snapshot, writer, lock) = match opened {
-            Opened::Writer(writer) => (writer.snapshot.clone(), Some(Mutex::new(*writer)), None),
-            Opened::Reader { snapshot, lock } => (snapshot, None, Some(lock)),
+        let (snapshot, writer, lock, files) = match opened {
+            Opened::Writer(writer) => (writer.snapshot.clone(), Some(Mutex::new(*writer)), None, None),
+            Opened::Reader { snapshot, lock, files } => (snapshot, None, Some(lock), Some(files)),
         };
         let core = Arc::new(Core {
             disk,
@@ -147,6 +150,7 @@ impl Store {
             optimizing: AtomicBool::new(false),
             background,
             abnormal: AtomicBool::new(false),
+            files,
             capacity,
             torn_bytes: found.torn_bytes,
             weights,
@@ -313,19 +317,6 @@ impl Core {
         writer.set_schema(schema)?;
         self.publish(&writer);
         Ok(())
-    }
-
-    /// Reads and checks every byte of segments and of the centres of their lists.
-    pub(crate) fn verify(&self) -> Result<(), StoreError> {
-        self.snapshot().sealed.iter().try_for_each(|sealed| sealed.segment.verify())?;
-        // While it is held no merge removes centres.
-        let _merging = lock(&self.merging);
-        let snapshot = self.snapshot();
-        let assigned_by = self.weights.first().map(Vec::as_slice).unwrap_or_default();
-        snapshot.centres.iter().try_for_each(|centres| {
-            let (entry, layout) = (&centres.entry, &snapshot.layout);
-            centres::read(&*self.disk, &self.dir, &snapshot.uuid, entry, layout, assigned_by).map(drop)
-        })
     }
 }
 
