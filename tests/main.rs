@@ -6,6 +6,7 @@ mod bed;
 mod codes;
 mod concurrency;
 mod copies;
+mod corruption;
 mod durability;
 mod index;
 mod layering;
