@@ -96,6 +96,8 @@ pub enum Operation {
     Optimize,
     /// Check every byte.
     Verify,
+    /// Make a damaged instance whole from what is sound in it.
+    Repair,
     /// Decode a picture.
     Decode,
 }
@@ -332,7 +334,7 @@ fn store(error: &StoreError, operation: Operation) -> Code {
         Operation::Delete => Code::DeleteFailed,
         Operation::Search => Code::SearchFailed,
         Operation::Vector => Code::ImageNotIndexed,
-        Operation::Optimize => Code::TemporaryFileNotSaved,
+        Operation::Optimize | Operation::Repair => Code::TemporaryFileNotSaved,
         Operation::ChangeTagKeys => Code::InformationNotSaved,
         Operation::Create => Code::InstanceNotCreated,
         Operation::DeleteInstance => Code::InstanceNotDeleted,

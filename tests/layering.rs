@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 /// From the left of the data flow to its right: a module uses what stands before it.
-const ORDER: [&str; 17] = [
+const ORDER: [&str; 18] = [
     "code", "limits", "kernel", "image", "region", "resample", "vector", "features", "index", "tags",
-    "store", "refusal", "error", "decode", "instance", "gallery", "lib",
+    "store", "refusal", "error", "decode", "fuzzing", "instance", "gallery", "lib",
 ];
 
 fn sources(dir: &Path, out: &mut Vec<PathBuf>) {

@@ -254,6 +254,70 @@ pub(crate) fn read(bytes: &[u8], uuid: &Uuid, id: u64, first: Option<u64>) -> Re
     Ok(ReadLog { id, name, len: at as u64, torn: (bytes.len() - at) as u64, next, crc, payloads })
 }
 
+/// What can still be read of a damaged log.
+#[derive(Debug, Default)]
+pub(crate) struct SalvagedLog {
+    /// Sound frames: the sequence of each, and where its payload lies.
+    pub(crate) frames: Vec<(u64, std::ops::Range<usize>)>,
+    /// What lies between them.
+    pub(crate) lost: Vec<std::ops::Range<usize>>,
+}
+
+/// Finds the sound frames of a log, before any damage and after it.
+pub(crate) fn salvage(bytes: &[u8], uuid: &Uuid, id: u64) -> SalvagedLog {
+    let (mut found, mut at, mut last) = (SalvagedLog::default(), HEADER.min(bytes.len()), 0);
+    let mut lost_from = at;
+    while at < bytes.len() {
+        let sound =
+            frame_header(&bytes[at..], uuid, id).filter(|frame| frame.sequence > last).and_then(|frame| {
+                let payload = at + FRAME_HEADER..at + FRAME_HEADER + frame.len;
+                let bytes = bytes.get(payload.clone())?;
+                (crc32fast::hash(bytes) == frame.crc).then_some((frame.sequence, payload))
+            });
+        let Some((sequence, payload)) = sound else {
+            at += 1;
+            continue;
+        };
+        if lost_from < at {
+            found.lost.push(lost_from..at);
+        }
+        (at, lost_from, last) = (payload.end, payload.end, sequence);
+        found.frames.push((sequence, payload));
+    }
+    if lost_from < at {
+        found.lost.push(lost_from..at);
+    }
+    found
+}
+
+/// Where the payload of a frame would lie that is lost in `range`.
+pub(crate) fn payload_of(range: &std::ops::Range<usize>) -> std::ops::Range<usize> {
+    (range.start + FRAME_HEADER).min(range.end)..range.end
+}
+
+/// A log whose checksums are made right, whatever it says.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn reseal(bytes: &[u8], uuid: &Uuid, id: u64) -> Vec<u8> {
+    let mut log = bytes.to_vec();
+    if log.len() < HEADER {
+        return log;
+    }
+    log[16..32].copy_from_slice(uuid);
+    log[32..40].copy_from_slice(&id.to_le_bytes());
+    let crc = bound_crc(uuid, id, &[&log[..12], &log[16..HEADER]]);
+    log[12..16].copy_from_slice(&crc.to_le_bytes());
+    let mut at = HEADER;
+    while let Some(len) = log.get(at + 4..at + FRAME_HEADER).and_then(|header| Reader::new(header).u32()) {
+        let payload = at + FRAME_HEADER..(at + FRAME_HEADER).saturating_add(len as usize);
+        let Some(crc) = log.get(payload.clone()).map(crc32fast::hash) else { break };
+        log[at + 24..at + 28].copy_from_slice(&crc.to_le_bytes());
+        let crc = bound_crc(uuid, id, &[&log[at..at + 28]]);
+        log[at + 28..at + 32].copy_from_slice(&crc.to_le_bytes());
+        at = payload.end;
+    }
+    log
+}
+
 enum HeaderError {
     Damaged(usize, &'static str),
     Newer(u32),

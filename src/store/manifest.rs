@@ -9,6 +9,7 @@ use super::codec;
 use super::disk::Disk;
 use super::error::StoreError;
 use super::frame::{self, Kind, Uuid};
+use super::mend;
 use super::segment::SegmentFile;
 use crate::index::Gaps;
 use crate::tags::Schema;
@@ -148,14 +149,30 @@ impl Manifest {
                 Err(error) => return Err(error),
             }
         };
-        let (uuid, payload) = frame::open(Kind::Manifest, &file, &bytes)?;
-        let manifest: Self = codec::decode(payload)
-            .filter(|m: &Self| m.generation == generation && m.is_sound())
-            .ok_or(StoreError::Corrupt { file, offset: 0, what: "not a manifest" })?;
+        Self::parse(&file, generation, &bytes)
+    }
+
+    fn parse(file: &str, generation: u64, bytes: &[u8]) -> Result<(Uuid, Self), StoreError> {
+        let (uuid, payload) = frame::open(Kind::Manifest, file, bytes)?;
+        let manifest =
+            codec::decode(payload).filter(|m: &Self| m.generation == generation && m.is_sound()).ok_or_else(
+                || StoreError::Corrupt { file: file.to_owned(), offset: 0, what: "not a manifest" },
+            )?;
         Ok((uuid, manifest))
     }
 
-    fn is_sound(&self) -> bool {
+    /// The newest manifest of a directory as it was before one byte of it was changed.
+    pub(crate) fn mend(disk: &dyn Disk, dir: &Path) -> Option<(Uuid, Self)> {
+        let generation = newest(disk, dir).ok()?;
+        let file = name(generation);
+        let bytes = disk.read(&dir.join(&file)).ok()?;
+        let mended = mend::candidates(&bytes);
+        let mut sound = mended.iter().filter_map(|bytes| Self::parse(&file, generation, bytes).ok());
+        let one = sound.next();
+        one.filter(|_| sound.next().is_none())
+    }
+
+    pub(crate) fn is_sound(&self) -> bool {
         let growing = self.logs.iter().rposition(|log| log.ended.is_none());
         let known = |id: u64| self.centres.iter().any(|centres| centres.id == id);
         self.layout.is_sound()

@@ -11,13 +11,17 @@ mod error;
 #[cfg(feature = "testing")]
 mod fault;
 mod frame;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod import;
 mod log;
 mod lookup;
 mod manifest;
 mod map;
+mod mend;
 mod record;
 mod recover;
+mod repair;
 mod segment;
 mod snapshot;
 mod tail;
@@ -42,6 +46,8 @@ pub(crate) use lookup::{Look, Looked};
 pub(crate) use manifest::{About, Manifest};
 pub(crate) use record::Hash;
 pub(crate) use recover::{CreateError, OpenError, Opening, create};
+pub(crate) use repair::Repairing;
+pub use repair::{DamagedFile, Repaired};
 pub(crate) use snapshot::Snapshot;
 pub(crate) use writer::Options;
 

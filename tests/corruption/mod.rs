@@ -2,6 +2,7 @@
 //!
 //! The long form, every byte and every length, is the example `corrupt`.
 
+mod repair;
 pub mod store;
 pub mod sweep;
 

@@ -14,7 +14,11 @@ use tempfile::TempDir;
 pub const NAME: &str = "shoes";
 const DIMS: usize = 18;
 /// Paths that were ever used, and some that never were.
-const PATHS: u64 = 340;
+pub const PATHS: u64 = 340;
+/// Questions whose answers do not depend on which lists a search looks at come first: so many.
+const BY_KEY: usize = 3 + 2 * PATHS as usize;
+/// Bytes before the first frame of a log.
+const LOG_HEADER: u64 = 48;
 
 /// A model of two blocks, with hashes, quick and without a file.
 pub struct Small;
@@ -127,7 +131,7 @@ fn picture(dice: &mut Dice) -> Pixels {
     Pixels::from_rgb8(100, 100, rgb).expect("as many bytes as it takes")
 }
 
-fn path(number: u64) -> String {
+pub fn path(number: u64) -> String {
     format!("img/{number:03}/{}.jpg", "x".repeat(number as usize % 9))
 }
 
@@ -181,8 +185,10 @@ pub fn make(left: Left, seed: u64) -> Made {
         let files = read_files(&live.join(NAME));
         let (name, bytes) = files.into_iter().rfind(|(name, _)| name.starts_with("log-")).expect("a log");
         if name != log {
-            before.clear();
-            log = name;
+            // Rows went into lists when the log was begun: searches may find others than they did before.
+            let mut first = before.pop().map(|(_, answers)| answers).unwrap_or_default();
+            first.truncate(BY_KEY);
+            (before, log) = (vec![(LOG_HEADER, first)], name);
         }
         before.push((bytes.len() as u64, answers(&gallery, &instance).expect("answers")));
     };

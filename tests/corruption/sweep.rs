@@ -172,7 +172,7 @@ impl Made {
     }
 
     /// What is left of a log that a crash may have left so: no checksum can tell that from damage.
-    fn torn(&self, damage: &Damage) -> Option<&Answers> {
+    pub fn torn(&self, damage: &Damage) -> Option<&Answers> {
         let last = self.files.keys().rfind(|name| name.starts_with("log-"))?;
         let (file, len) = match damage {
             Damage::Byte { file, at, value } if self.files[file][*at] != *value => (file, *at),

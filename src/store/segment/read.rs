@@ -39,10 +39,10 @@ pub(crate) struct Segment {
 
 /// Where a section lies, and which of its blocks were checked.
 #[derive(Debug)]
-struct Section {
-    range: Range<usize>,
-    crcs: Range<usize>,
-    checked: Box<[AtomicU64]>,
+pub(super) struct Section {
+    pub(super) range: Range<usize>,
+    pub(super) crcs: Range<usize>,
+    pub(super) checked: Box<[AtomicU64]>,
 }
 
 impl Segment {
@@ -71,6 +71,30 @@ impl Segment {
         segment.check_shape()?;
         segment.check_lists()?;
         Ok(segment)
+    }
+
+    /// A segment of sections that may be damaged or empty: its rows are read one by one.
+    pub(super) fn of_parts(
+        name: String,
+        id: u64,
+        map: Mapped,
+        rows: u32,
+        layout: &Layout,
+        sections: Vec<Section>,
+    ) -> Self {
+        Self { name, id, map, rows, dims: layout.dims(), blocks: layout.blocks(), centres: None, sections }
+    }
+
+    /// Both planes of a row.
+    pub(super) fn planes(&self, position: u32) -> Result<(&[i8], &[u8]), StoreError> {
+        let at = position as usize * self.dims;
+        let codes = self.bytes(Kind::Codes, at..at + self.dims)?;
+        Ok((bytemuck::cast_slice(codes), self.fine(position)?))
+    }
+
+    /// What else a row has: its insertion number, its tags, its hash.
+    pub(super) fn whole(&self, position: u32) -> Result<(u64, Arc<TagSet>, Hash), StoreError> {
+        Ok((self.order(position)?, self.tags(position)?, self.hash(position)?))
     }
 
     /// Sections whose length follows from the number of rows have it.
@@ -291,7 +315,7 @@ impl Segment {
     }
 
     fn terms(&self) -> usize {
-        self.len(Kind::TermOffsets) / 8 - 1
+        (self.len(Kind::TermOffsets) / 8).saturating_sub(1)
     }
 
     fn term_bytes(&self, number: usize) -> Result<&[u8], StoreError> {
@@ -480,7 +504,7 @@ fn footer(
 }
 
 /// Where the table lies: the footer is what the manifest says, and the table what the footer says.
-fn table(
+pub(super) fn table(
     name: &str,
     bytes: &[u8],
     uuid: &Uuid,
