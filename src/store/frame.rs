@@ -9,6 +9,10 @@ use super::error::StoreError;
 /// Format of every file of this version.
 pub(crate) const FORMAT: u32 = 1;
 
+/// Largest number of a file, a frame or an image: one more of each a nanosecond for three centuries. So the next is always
+/// a number too.
+pub(crate) const MAX_NUMBER: u64 = i64::MAX as u64;
+
 /// A new random identity for an instance.
 pub(crate) type Uuid = [u8; 16];
 

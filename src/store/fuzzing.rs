@@ -57,6 +57,7 @@ pub(crate) fn frame(bytes: &[u8]) {
 pub(crate) fn manifest(bytes: &[u8]) {
     if let Some(manifest) = codec::decode::<Manifest>(bytes) {
         let _ = manifest.is_sound();
+        let _ = Manifest::parse("m", manifest.generation, &frame::seal(Kind::Manifest, &UUID, bytes));
         assert!(codec::encode(&manifest).is_some_and(|again| again == bytes));
     }
 }

@@ -11,7 +11,7 @@ use std::path::Path;
 use super::bytes::Reader;
 use super::disk::{Disk, DiskFile};
 use super::error::StoreError;
-use super::frame::{FORMAT, Uuid};
+use super::frame::{FORMAT, MAX_NUMBER, Uuid};
 
 const MAGIC: &[u8; 8] = b"LOOKLOG\0";
 const FRAME_MAGIC: u32 = u32::from_le_bytes(*b"LKFR");
@@ -214,6 +214,7 @@ fn frame_header(bytes: &[u8], uuid: &Uuid, id: u64) -> Option<FrameHeader> {
     let len = reader.u32()? as usize;
     let (sequence, synced, crc, header_crc) = (reader.u64()?, reader.u64()?, reader.u32()?, reader.u32()?);
     let sound = bound_crc(uuid, id, &[bytes.get(..FRAME_HEADER - 4)?]) == header_crc && len <= MAX_PAYLOAD;
+    let sound = sound && sequence <= MAX_NUMBER;
     sound.then_some(FrameHeader { len, sequence, synced, crc })
 }
 
@@ -228,7 +229,7 @@ pub(crate) fn read(bytes: &[u8], uuid: &Uuid, id: u64, first: Option<u64>) -> Re
         HeaderError::Damaged(offset, what) => damaged(offset, what),
         HeaderError::Newer(found) => StoreError::Newer { file: name.clone(), found, known: FORMAT },
     })?;
-    if next == 0 || first.is_some_and(|first| first != next) {
+    if next == 0 || next > MAX_NUMBER || first.is_some_and(|first| first != next) {
         return Err(damaged(40, "the sequence does not follow the log before"));
     }
     let (mut next, mut at, mut payloads) = (next, HEADER, Vec::new());
@@ -422,6 +423,16 @@ mod tests {
             seen += 1;
         }
         assert_eq!(seen, bytes.len());
+    }
+
+    /// Found by fuzzing: a checksum says nothing of sense.
+    #[test]
+    fn sequences_beyond_all_numbers_are_damage() {
+        let mut bytes = write(&[b"one"], Durability::Sync);
+        bytes[40..48].copy_from_slice(&u64::MAX.to_le_bytes());
+        let crc = bound_crc(&UUID, 5, &[&bytes[..12], &bytes[16..HEADER]]);
+        bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+        assert!(matches!(read(&bytes, &UUID, 5, None), Err(StoreError::Corrupt { offset: 40, .. })));
     }
 
     #[test]

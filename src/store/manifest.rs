@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::codec;
 use super::disk::Disk;
 use super::error::StoreError;
-use super::frame::{self, Kind, Uuid};
+use super::frame::{self, Kind, MAX_NUMBER, Uuid};
 use super::mend;
 use super::segment::SegmentFile;
 use crate::index::Gaps;
@@ -126,10 +126,22 @@ pub(crate) fn number(name: &str, prefix: &str) -> Option<u64> {
 }
 
 /// The highest generation in a directory.
+///
+/// A long directory is not listed in one moment: a listing may show neither a manifest that is being removed nor the one
+/// that has taken its place. So it is listed until a listing shows nothing newer.
 fn newest(disk: &dyn Disk, dir: &Path) -> Result<u64, StoreError> {
-    let names = disk.list(dir).map_err(StoreError::io("list", "the instance's directory"))?;
-    let newest = names.iter().filter_map(|name| number(name, "manifest")).max();
-    newest.ok_or_else(|| StoreError::Missing { file: "manifest".to_owned() })
+    let list = || -> Result<Option<u64>, StoreError> {
+        let names = disk.list(dir).map_err(StoreError::io("list", "the instance's directory"))?;
+        Ok(names.iter().filter_map(|name| number(name, "manifest")).max())
+    };
+    let mut newest = list()?;
+    loop {
+        let again = list()?;
+        if again <= newest {
+            return newest.ok_or_else(|| StoreError::Missing { file: "manifest".to_owned() });
+        }
+        newest = again;
+    }
 }
 
 impl Manifest {
@@ -152,7 +164,7 @@ impl Manifest {
         Self::parse(&file, generation, &bytes)
     }
 
-    fn parse(file: &str, generation: u64, bytes: &[u8]) -> Result<(Uuid, Self), StoreError> {
+    pub(crate) fn parse(file: &str, generation: u64, bytes: &[u8]) -> Result<(Uuid, Self), StoreError> {
         let (uuid, payload) = frame::open(Kind::Manifest, file, bytes)?;
         let manifest =
             codec::decode(payload).filter(|m: &Self| m.generation == generation && m.is_sound()).ok_or_else(
@@ -175,7 +187,13 @@ impl Manifest {
     pub(crate) fn is_sound(&self) -> bool {
         let growing = self.logs.iter().rposition(|log| log.ended.is_none());
         let known = |id: u64| self.centres.iter().any(|centres| centres.id == id);
-        self.layout.is_sound()
+        let ids = self.segments.iter().map(|segment| segment.id).chain(self.logs.iter().map(|log| log.id));
+        let mut numbers = ids
+            .chain(self.logs.iter().map(|log| log.first_sequence))
+            .chain(self.centres.iter().map(|centres| centres.id))
+            .chain([self.generation, self.next_segment, self.next_order]);
+        numbers.all(|number| number <= MAX_NUMBER)
+            && self.layout.is_sound()
             && self.schema.is_sound()
             && growing.is_some_and(|last| last + 1 == self.logs.len())
             && self.logs.iter().filter(|log| log.ended.is_none()).count() == 1

@@ -181,7 +181,11 @@ impl Opening {
         log: &log::ReadLog,
         options: Options,
     ) -> Result<Writer, StoreError> {
-        let garbage = self.garbage()?;
+        let mut garbage = self.garbage()?;
+        // Older manifests at once, readers or not: nothing may pass one for the state.
+        garbage.retain(|name| {
+            number(name, "manifest").is_none() || self.disk.remove_file(&self.dir.join(name)).is_err()
+        });
         let log = LogWriter::resume(&*self.disk, &self.dir, &self.uuid, log, options.durability)?;
         let mut writer = Writer {
             disk: self.disk,

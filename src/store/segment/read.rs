@@ -269,14 +269,21 @@ impl Segment {
         Ok(())
     }
 
+    /// Where entry `index` of a section of entries of so many bytes lies. The index may be what a file says.
+    fn entry(&self, kind: Kind, index: usize, size: usize) -> Result<Range<usize>, StoreError> {
+        let start = index.checked_mul(size).filter(|start| *start < self.len(kind));
+        let start = start.ok_or_else(|| self.damaged(kind, 0, "an offset lies outside"))?;
+        Ok(start..start + size)
+    }
+
     fn u32_at(&self, kind: Kind, index: usize) -> Result<u32, StoreError> {
-        let bytes = self.bytes(kind, index * 4..index * 4 + 4)?;
-        Reader::new(bytes).u32().ok_or_else(|| self.damaged(kind, index * 4, "cut short"))
+        let bytes = self.bytes(kind, self.entry(kind, index, 4)?)?;
+        Reader::new(bytes).u32().ok_or_else(|| self.damaged(kind, 0, "cut short"))
     }
 
     fn u64_at(&self, kind: Kind, index: usize) -> Result<u64, StoreError> {
-        let bytes = self.bytes(kind, index * 8..index * 8 + 8)?;
-        Reader::new(bytes).u64().ok_or_else(|| self.damaged(kind, index * 8, "cut short"))
+        let bytes = self.bytes(kind, self.entry(kind, index, 8)?)?;
+        Reader::new(bytes).u64().ok_or_else(|| self.damaged(kind, 0, "cut short"))
     }
 
     /// The range that entry `index` of an offsets section names.
