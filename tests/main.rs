@@ -8,6 +8,7 @@ mod concurrency;
 mod copies;
 mod corruption;
 mod durability;
+mod golden;
 mod index;
 mod layering;
 mod operations;
