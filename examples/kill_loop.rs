@@ -115,7 +115,7 @@ fn kill(dir: &Path, options: &Options) -> Result<u64, Box<dyn Error>> {
         pending += u64::from(under_way.is_some());
         let opening = Instant::now();
         // Every other time nothing is mended, and the next writer finds what the killed one left.
-        let gallery = gallery(dir, kill % 2 == 0)?;
+        let gallery = gallery(dir, kill.is_multiple_of(2))?;
         let instance = gallery.instance(NAME)?;
         slowest = slowest.max(opening.elapsed());
         match check(&instance, &mut state, under_way) {
@@ -125,7 +125,7 @@ fn kill(dir: &Path, options: &Options) -> Result<u64, Box<dyn Error>> {
                 failures += 1;
             }
         }
-        if kill % 10 == 0 {
+        if kill.is_multiple_of(10) {
             instance.verify()?;
             println!(
                 "{kill} kills, {changes} changes acknowledged, {} images, {failures} failures",
@@ -185,7 +185,7 @@ fn write(dir: &Path, seed: u64) -> Result<(), Box<dyn Error>> {
     let mut file = OpenOptions::new().append(true).open(noted(dir))?;
     let mut dice = Dice(seed);
     loop {
-        let many = if dice.roll() % 4 == 0 { 1 + dice.roll() % 40 } else { 1 };
+        let many = if dice.roll().is_multiple_of(4) { 1 + dice.roll() % 40 } else { 1 };
         let kind = dice.roll() % 8;
         let mut change = Change::new();
         for _ in 0..many {
@@ -339,7 +339,7 @@ fn found(instance: &Instance) -> Result<State, Box<dyn Error>> {
         if hit.path != path(number) || cosine(&instance.vector(&hit.path)?, &own) < 0.999 {
             return Err(format!("image {number} is another").into());
         }
-        if dice.roll() % 16 == 0 {
+        if dice.roll().is_multiple_of(16) {
             let page = instance.search(&Query::vector(own).limit(1))?;
             if page.hits.first().is_none_or(|hit| hit.path != path(number)) {
                 return Err(format!("image {number} is not found by its vector").into());

@@ -45,7 +45,7 @@ fn copy(from: &Path, to: &Path) {
 
 fn tags(number: u64) -> Tags {
     let tags = Tags::from([("color", ["red", "green", "blue"][number as usize % 3])]);
-    if number % 4 == 0 { tags.with_values("kind", ["boot", "\u{9774}"]) } else { tags }
+    if number.is_multiple_of(4) { tags.with_values("kind", ["boot", "\u{9774}"]) } else { tags }
 }
 
 fn add(instance: &Instance, random: &mut Random, number: u64) {

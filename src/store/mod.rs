@@ -94,7 +94,7 @@ pub(crate) struct Core {
     background: bool,
     abnormal: AtomicBool,
     /// The files of a store that was opened to be read only.
-    files: Option<Files>,
+    files: Option<Box<Files>>,
     capacity: u64,
     torn_bytes: u64,
     weights: Arc<[Vec<f32>]>,

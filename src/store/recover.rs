@@ -52,7 +52,7 @@ pub(crate) enum CreateError {
 /// An opened store.
 pub(crate) enum Opened {
     Writer(Box<Writer>),
-    Reader { snapshot: Arc<Snapshot>, lock: Box<dyn DiskLock>, files: Files },
+    Reader { snapshot: Arc<Snapshot>, lock: Box<dyn DiskLock>, files: Box<Files> },
 }
 
 /// Which files make a state.
@@ -97,7 +97,8 @@ impl Opening {
                         return Ok((Opened::Writer(Box::new(writer.map_err(OpenError::Files)?)), found));
                     }
                     let log = CleanMark { len: log.len, crc: log.crc.finalize() };
-                    let (snapshot, files) = (Arc::new(snapshot), Files { manifest: self.manifest, log });
+                    let (snapshot, files) =
+                        (Arc::new(snapshot), Box::new(Files { manifest: self.manifest, log }));
                     return Ok((Opened::Reader { snapshot, lock: self.lock, files }, Found::default()));
                 }
                 Err(error) => {

@@ -39,7 +39,7 @@ impl Core {
 
     /// The files of the state at this moment.
     fn files(&self) -> Result<Files, StoreError> {
-        let opened = self.files.as_ref().cloned();
+        let opened = self.files.as_deref().cloned();
         let of_writer = self.writer.as_ref().map(|writer| {
             let writer = lock(writer);
             let log = CleanMark { len: writer.log.len(), crc: writer.log.crc() };
