@@ -49,8 +49,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     files(&put)
 }
 
+/// Keeps an input of a target under a name.
+type Put<'a> = &'a dyn Fn(&str, &str, &[u8]) -> std::io::Result<()>;
+
 /// Files of an instance with lists, deleted rows and a log.
-fn files(put: &dyn Fn(&str, &str, &[u8]) -> std::io::Result<()>) -> Result<(), Box<dyn Error>> {
+fn files(put: Put<'_>) -> Result<(), Box<dyn Error>> {
     let dir = tempfile::tempdir()?;
     let gallery =
         Gallery::builder(dir.path()).model(Small).background(false).tail_rows(30).train_rows(25).open()?;
