@@ -116,6 +116,8 @@ pub enum Operation {
     Snapshot,
     /// Check every byte.
     Verify,
+    /// Make a damaged instance whole from what is sound in it.
+    Repair,
     /// Decode a picture.
     Decode,
 }
@@ -352,7 +354,7 @@ fn store(error: &StoreError, operation: Operation) -> Code {
         Operation::Delete => Code::DeleteFailed,
         Operation::Search => Code::SearchFailed,
         Operation::Vector => Code::ImageNotIndexed,
-        Operation::Optimize | Operation::Snapshot => Code::TemporaryFileNotSaved,
+        Operation::Optimize | Operation::Snapshot | Operation::Repair => Code::TemporaryFileNotSaved,
         Operation::ChangeTagKeys => Code::InformationNotSaved,
         Operation::Create => Code::InstanceNotCreated,
         Operation::DeleteInstance => Code::InstanceNotDeleted,

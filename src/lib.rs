@@ -79,6 +79,9 @@ mod code;
 mod decode;
 mod error;
 mod features;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gallery;
 mod image;
 mod index;
@@ -113,7 +116,7 @@ pub use instance::{
 /// The thread pools of [`BatchOptions::pool`] are this crate's.
 pub use rayon;
 pub use region::{Region, View};
-pub use store::{Durability, OnExisting};
+pub use store::{DamagedFile, Durability, OnExisting, Repaired};
 pub use tags::Tags;
 
 /// What tests of programs that must survive a failing disk need.

@@ -103,7 +103,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), Refusal> {
     let mut chars = name.chars();
     let first = chars.next().ok_or(Refusal::NameMissing)?;
     let rest = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
-    if first.is_ascii_lowercase() && chars.all(rest) && name.len() <= MAX_NAME_CHARS {
+    if name.len() <= MAX_NAME_CHARS && first.is_ascii_lowercase() && chars.all(rest) {
         Ok(())
     } else {
         Err(Refusal::NameInvalid(shown(name)))

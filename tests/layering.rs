@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 /// From the left of the data flow to its right: a module uses what stands before it.
-const ORDER: [&str; 20] = [
+const ORDER: [&str; 21] = [
     "code", "limits", "cancel", "kernel", "image", "region", "resample", "vector", "features", "index",
-    "tags", "store", "refusal", "error", "trace", "decode", "instance", "gallery", "wire", "lib",
+    "tags", "store", "refusal", "error", "trace", "decode", "fuzzing", "instance", "gallery", "wire", "lib",
 ];
 
 fn sources(dir: &Path, out: &mut Vec<PathBuf>) {

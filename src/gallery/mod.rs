@@ -1,6 +1,7 @@
 //! A directory of instances.
 
 mod builder;
+mod repair;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -59,6 +60,7 @@ enum Entry {
     Open(Weak<Inner>),
     Creating(InstanceInfo),
     Deleting(InstanceInfo),
+    Repairing,
 }
 
 /// A request to create an instance.
@@ -422,6 +424,7 @@ impl Core {
             match entries.get(name) {
                 Some(Entry::Creating(_)) => return Err(Refusal::NotYetNormal(name.to_owned()).into()),
                 Some(Entry::Deleting(_)) => return Err(Refusal::BeingDeleted(name.to_owned()).into()),
+                Some(Entry::Repairing) => return Err(Cause::OpenLock(StoreError::Locked)),
                 Some(Entry::Open(inner)) => match inner.upgrade() {
                     // A closed instance opens anew: its old handles stay closed.
                     Some(inner) if inner.store().is_some() => return Ok(Instance::new(inner)),
@@ -454,12 +457,7 @@ impl Core {
         let opening = opening.map_err(open_cause)?;
         let model = self.model_of(opening.manifest())?;
         model.ready()?;
-        let weights = Mode::ALL.iter().map(|&mode| {
-            let weights = model.weights(mode);
-            let total: f32 = weights.iter().sum();
-            weights.iter().map(|weight| weight / total).collect()
-        });
-        let options = Options { weights: weights.collect(), ..self.options.clone() };
+        let options = Options { weights: weights(&model), ..self.options.clone() };
         let store = Store::open(opening, options).map_err(open_cause)?;
         let (core, key) = (Arc::downgrade(self), name.to_owned());
         let on_close = move || {
@@ -504,7 +502,7 @@ impl Core {
                     status = Status::Abnormal;
                 }
             }
-            None => {}
+            Some(Entry::Repairing) | None => {}
         }
         if !self.exists(name)? {
             return Err(Refusal::InstanceUnknown(name.to_owned()).into());
@@ -528,6 +526,7 @@ impl Core {
             let open = match entries.get(name) {
                 Some(Entry::Creating(_)) => return Err(Refusal::BeingCreated(name.to_owned()).into()),
                 Some(Entry::Deleting(_)) => return Err(Refusal::BeingDeleted(name.to_owned()).into()),
+                Some(Entry::Repairing) => return Err(Cause::OpenLock(StoreError::Locked)),
                 Some(Entry::Open(inner)) => inner.upgrade(),
                 None => None,
             };
@@ -554,6 +553,16 @@ impl Core {
         self.disk.sync_dir(&self.dir).map_err(dir_error("sync", &self.dir))?;
         Ok(remove_tree(&*self.disk, &gone).map_err(dir_error("remove the files of", &dir))?)
     }
+}
+
+/// The weights of the blocks in each mode, each with a sum of 1.
+fn weights(model: &Model) -> Arc<[Vec<f32>]> {
+    let of_mode = |&mode: &Mode| {
+        let weights = model.weights(mode);
+        let total: f32 = weights.iter().sum();
+        weights.iter().map(|weight| weight / total).collect()
+    };
+    Mode::ALL.iter().map(of_mode).collect()
 }
 
 /// Takes an entry away when the work on it ends, however it ends.

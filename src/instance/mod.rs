@@ -385,7 +385,8 @@ impl Instance {
         span!("optimize", self.name()).run(|_| 1, optimize)
     }
 
-    /// Reads and checks every byte of every sealed file: segments, and the centres of their lists.
+    /// Reads and checks every byte of every file of the instance. Searches and changes go on meanwhile; seals and merges
+    /// wait at the end, while the small files and the log are read.
     ///
     /// # Errors
     /// IS.0009 naming the file and the place of the first damage, IS.2019.

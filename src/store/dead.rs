@@ -4,6 +4,7 @@ use std::path::Path;
 
 use roaring::RoaringBitmap;
 
+use super::bytes::Reader;
 use super::disk::Disk;
 use super::error::StoreError;
 use super::frame::{self, Kind, Uuid};
@@ -24,6 +25,8 @@ pub(crate) fn write(
     let tmp = format!("tmp-{name}");
     let io = |action| StoreError::io(action, &name);
     let mut payload = segment.to_le_bytes().to_vec();
+    // Without it an older file of the same segment could stand in for this one.
+    payload.extend_from_slice(&generation.to_le_bytes());
     dead.serialize_into(&mut payload).map_err(io("write"))?;
     let mut file = disk.create(&dir.join(&tmp)).map_err(io("create"))?;
     file.write(&frame::seal(Kind::Dead, uuid, &payload)).map_err(io("write"))?;
@@ -44,13 +47,38 @@ pub(crate) fn read(
     let bytes = disk.read(&dir.join(&name)).map_err(StoreError::io("read", &name))?;
     let (its_uuid, payload) = frame::open(Kind::Dead, &name, &bytes)?;
     let damaged = |what| StoreError::Corrupt { file: name.clone(), offset: 40, what };
-    let (its_segment, bitmap) = payload.split_first_chunk().ok_or_else(|| damaged("cut short"))?;
-    if its_uuid != *uuid || u64::from_le_bytes(*its_segment) != segment {
-        return Err(damaged("another instance's or another segment's rows"));
+    let mut reader = Reader::new(payload);
+    if its_uuid != *uuid || (reader.u64(), reader.u64()) != (Some(segment), Some(generation)) {
+        return Err(damaged("another instance's or another segment's rows, or older ones"));
     }
+    let bitmap = payload.get(16..).unwrap_or_default();
     let dead = RoaringBitmap::deserialize_from(bitmap).map_err(|_| damaged("not a Roaring bitmap"))?;
     match dead.max() {
         Some(max) if max >= rows => Err(damaged("a position lies outside")),
         _ => Ok(dead),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::disk::RealDisk;
+    use super::*;
+
+    #[test]
+    fn neither_older_rows_nor_others_stand_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let uuid = [7; 16];
+        let of = |rows: &[u32]| rows.iter().copied().collect::<RoaringBitmap>();
+        let write =
+            |name: (u64, u64), rows: &[u32]| write(&RealDisk, dir.path(), &uuid, name, &of(rows)).unwrap();
+        let read = |name| read(&RealDisk, dir.path(), &uuid, name, 10);
+        write((4, 8), &[1]);
+        write((4, 9), &[1, 2]);
+        write((5, 9), &[3]);
+        assert_eq!(read((4, 9)).unwrap(), of(&[1, 2]));
+        for other in [name(4, 8), name(5, 9)] {
+            std::fs::copy(dir.path().join(other), dir.path().join(name(4, 9))).unwrap();
+            assert!(matches!(read((4, 9)), Err(StoreError::Corrupt { .. })));
+        }
     }
 }

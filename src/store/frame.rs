@@ -9,6 +9,10 @@ use super::error::StoreError;
 /// Format of every file of this version.
 pub(crate) const FORMAT: u32 = 1;
 
+/// Largest number of a file, a frame or an image: one more of each a nanosecond for three centuries. So the next is always
+/// a number too.
+pub(crate) const MAX_NUMBER: u64 = i64::MAX as u64;
+
 /// A new random identity for an instance.
 pub(crate) type Uuid = [u8; 16];
 
@@ -57,11 +61,12 @@ pub(crate) fn open<'a>(kind: Kind, file: &str, bytes: &'a [u8]) -> Result<(Uuid,
     let format = reader.u32().ok_or(damaged(8, "cut short"))?;
     let crc = reader.u32().ok_or(damaged(12, "cut short"))?;
     if checksum(bytes) != crc {
-        // Of a newer format only the first twelve bytes are known to be laid out like this.
-        return Err(if format > FORMAT {
+        // Of a newer format only the first twelve bytes are known to be laid out like this; unless the file is one
+        // of ours but for the number.
+        return Err(if format > FORMAT && checksum_as(FORMAT, bytes) != crc {
             StoreError::Newer { file: file.to_owned(), found: format, known: FORMAT }
         } else {
-            damaged(12, "the checksum does not match")
+            damaged(if format > FORMAT { 8 } else { 12 }, "the checksum does not match")
         });
     }
     if format != FORMAT {
@@ -74,8 +79,15 @@ pub(crate) fn open<'a>(kind: Kind, file: &str, bytes: &'a [u8]) -> Result<(Uuid,
 }
 
 fn checksum(bytes: &[u8]) -> u32 {
+    let format = bytes.get(8..12).and_then(|b| Reader::new(b).u32());
+    checksum_as(format.unwrap_or_default(), bytes)
+}
+
+/// The checksum of a file if its format were this.
+fn checksum_as(format: u32, bytes: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
-    hasher.update(bytes.get(..12).unwrap_or_default());
+    hasher.update(bytes.get(..8).unwrap_or_default());
+    hasher.update(&format.to_le_bytes());
     hasher.update(bytes.get(16..).unwrap_or_default());
     hasher.finalize()
 }
@@ -106,9 +118,19 @@ mod tests {
     fn a_newer_format_is_named() {
         let mut bytes = seal(Kind::Manifest, &[7; 16], b"payload");
         bytes[8] = 2;
-        assert!(matches!(
-            open(Kind::Manifest, "f", &bytes),
-            Err(StoreError::Newer { found: 2, known: 1, .. })
-        ));
+        let damaged = open(Kind::Manifest, "f", &bytes);
+        assert!(
+            matches!(damaged, Err(StoreError::Corrupt { offset: 8, .. })),
+            "one of ours but for the number"
+        );
+        bytes[40] += 1;
+        let newer = |bytes: &[u8]| {
+            let opened = open(Kind::Manifest, "f", bytes);
+            assert!(matches!(opened, Err(StoreError::Newer { found: 2, known: 1, .. })));
+        };
+        newer(&bytes);
+        let crc = checksum(&bytes);
+        bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+        newer(&bytes);
     }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::bytes::Reader;
 use super::disk::{Disk, DiskFile};
 use super::error::StoreError;
-use super::frame::{FORMAT, Uuid};
+use super::frame::{FORMAT, MAX_NUMBER, Uuid};
 
 const MAGIC: &[u8; 8] = b"LOOKLOG\0";
 const FRAME_MAGIC: u32 = u32::from_le_bytes(*b"LKFR");
@@ -217,6 +217,7 @@ fn frame_header(bytes: &[u8], uuid: &Uuid, id: u64) -> Option<FrameHeader> {
     let len = reader.u32()? as usize;
     let (sequence, synced, crc, header_crc) = (reader.u64()?, reader.u64()?, reader.u32()?, reader.u32()?);
     let sound = bound_crc(uuid, id, &[bytes.get(..FRAME_HEADER - 4)?]) == header_crc && len <= MAX_PAYLOAD;
+    let sound = sound && sequence <= MAX_NUMBER;
     sound.then_some(FrameHeader { len, sequence, synced, crc })
 }
 
@@ -231,7 +232,7 @@ pub(crate) fn read(bytes: &[u8], uuid: &Uuid, id: u64, first: Option<u64>) -> Re
         HeaderError::Damaged(offset, what) => damaged(offset, what),
         HeaderError::Newer(found) => StoreError::Newer { file: name.clone(), found, known: FORMAT },
     })?;
-    if next == 0 || first.is_some_and(|first| first != next) {
+    if next == 0 || next > MAX_NUMBER || first.is_some_and(|first| first != next) {
         return Err(damaged(40, "the sequence does not follow the log before"));
     }
     let (mut next, mut at, mut payloads) = (next, HEADER, Vec::new());
@@ -257,6 +258,70 @@ pub(crate) fn read(bytes: &[u8], uuid: &Uuid, id: u64, first: Option<u64>) -> Re
     Ok(ReadLog { id, name, len: at as u64, torn: (bytes.len() - at) as u64, next, crc, payloads })
 }
 
+/// What can still be read of a damaged log.
+#[derive(Debug, Default)]
+pub(crate) struct SalvagedLog {
+    /// Sound frames: the sequence of each, and where its payload lies.
+    pub(crate) frames: Vec<(u64, std::ops::Range<usize>)>,
+    /// What lies between them.
+    pub(crate) lost: Vec<std::ops::Range<usize>>,
+}
+
+/// Finds the sound frames of a log, before any damage and after it.
+pub(crate) fn salvage(bytes: &[u8], uuid: &Uuid, id: u64) -> SalvagedLog {
+    let (mut found, mut at, mut last) = (SalvagedLog::default(), HEADER.min(bytes.len()), 0);
+    let mut lost_from = at;
+    while at < bytes.len() {
+        let sound =
+            frame_header(&bytes[at..], uuid, id).filter(|frame| frame.sequence > last).and_then(|frame| {
+                let payload = at + FRAME_HEADER..at + FRAME_HEADER + frame.len;
+                let bytes = bytes.get(payload.clone())?;
+                (crc32fast::hash(bytes) == frame.crc).then_some((frame.sequence, payload))
+            });
+        let Some((sequence, payload)) = sound else {
+            at += 1;
+            continue;
+        };
+        if lost_from < at {
+            found.lost.push(lost_from..at);
+        }
+        (at, lost_from, last) = (payload.end, payload.end, sequence);
+        found.frames.push((sequence, payload));
+    }
+    if lost_from < at {
+        found.lost.push(lost_from..at);
+    }
+    found
+}
+
+/// Where the payload of a frame would lie that is lost in `range`.
+pub(crate) fn payload_of(range: &std::ops::Range<usize>) -> std::ops::Range<usize> {
+    (range.start + FRAME_HEADER).min(range.end)..range.end
+}
+
+/// A log whose checksums are made right, whatever it says.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn reseal(bytes: &[u8], uuid: &Uuid, id: u64) -> Vec<u8> {
+    let mut log = bytes.to_vec();
+    if log.len() < HEADER {
+        return log;
+    }
+    log[16..32].copy_from_slice(uuid);
+    log[32..40].copy_from_slice(&id.to_le_bytes());
+    let crc = bound_crc(uuid, id, &[&log[..12], &log[16..HEADER]]);
+    log[12..16].copy_from_slice(&crc.to_le_bytes());
+    let mut at = HEADER;
+    while let Some(len) = log.get(at + 4..at + FRAME_HEADER).and_then(|header| Reader::new(header).u32()) {
+        let payload = at + FRAME_HEADER..(at + FRAME_HEADER).saturating_add(len as usize);
+        let Some(crc) = log.get(payload.clone()).map(crc32fast::hash) else { break };
+        log[at + 24..at + 28].copy_from_slice(&crc.to_le_bytes());
+        let crc = bound_crc(uuid, id, &[&log[at..at + 28]]);
+        log[at + 28..at + 32].copy_from_slice(&crc.to_le_bytes());
+        at = payload.end;
+    }
+    log
+}
+
 enum HeaderError {
     Damaged(usize, &'static str),
     Newer(u32),
@@ -272,7 +337,9 @@ fn header(bytes: &[u8], uuid: &Uuid, id: u64) -> Result<u64, HeaderError> {
     let (Some(format), Some(crc)) = (reader.u32(), reader.u32()) else { return Err(cut) };
     let (Some(head), Some(tail)) = (bytes.get(..12), bytes.get(16..HEADER)) else { return Err(cut) };
     if bound_crc(uuid, id, &[head, tail]) != crc {
-        return Err(if format > FORMAT {
+        // A log of ours but for the number of its format is damaged, not newer.
+        let ours = || bound_crc(uuid, id, &[&head[..8], &FORMAT.to_le_bytes(), tail]) == crc;
+        return Err(if format > FORMAT && !ours() {
             HeaderError::Newer(format)
         } else {
             HeaderError::Damaged(12, "the checksum does not match, or it is another instance's log")
@@ -359,6 +426,16 @@ mod tests {
             seen += 1;
         }
         assert_eq!(seen, bytes.len());
+    }
+
+    /// Found by fuzzing: a checksum says nothing of sense.
+    #[test]
+    fn sequences_beyond_all_numbers_are_damage() {
+        let mut bytes = write(&[b"one"], Durability::Sync);
+        bytes[40..48].copy_from_slice(&u64::MAX.to_le_bytes());
+        let crc = bound_crc(&UUID, 5, &[&bytes[..12], &bytes[16..HEADER]]);
+        bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+        assert!(matches!(read(&bytes, &UUID, 5, None), Err(StoreError::Corrupt { offset: 40, .. })));
     }
 
     #[test]

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::codec;
 use super::disk::Disk;
 use super::error::StoreError;
-use super::frame::{self, Kind, Uuid};
+use super::frame::{self, Kind, MAX_NUMBER, Uuid};
+use super::mend;
 use super::segment::SegmentFile;
 use crate::index::Gaps;
 use crate::tags::Schema;
@@ -124,26 +125,75 @@ pub(crate) fn number(name: &str, prefix: &str) -> Option<u64> {
     (digits.len() >= 8 && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().ok())?
 }
 
+/// The highest generation in a directory.
+///
+/// A long directory is not listed in one moment: a listing may show neither a manifest that is being removed nor the one
+/// that has taken its place. So it is listed until a listing shows nothing newer.
+fn newest(disk: &dyn Disk, dir: &Path) -> Result<u64, StoreError> {
+    let list = || -> Result<Option<u64>, StoreError> {
+        let names = disk.list(dir).map_err(StoreError::io("list", "the instance's directory"))?;
+        Ok(names.iter().filter_map(|name| number(name, "manifest")).max())
+    };
+    let mut newest = list()?;
+    loop {
+        let again = list()?;
+        if again <= newest {
+            return newest.ok_or_else(|| StoreError::Missing { file: "manifest".to_owned() });
+        }
+        newest = again;
+    }
+}
+
 impl Manifest {
     /// Reads the newest manifest of a directory. A damaged one is an error: its name says that it was durable,
     /// so an older one would silently lose what was acknowledged since.
     pub(crate) fn read(disk: &dyn Disk, dir: &Path) -> Result<(Uuid, Self), StoreError> {
-        let names = disk.list(dir).map_err(StoreError::io("list", "the instance's directory"))?;
-        let newest = names.iter().filter_map(|name| number(name, "manifest")).max();
-        let generation = newest.ok_or_else(|| StoreError::Missing { file: "manifest".to_owned() })?;
-        let file = name(generation);
-        let bytes = disk.read(&dir.join(&file)).map_err(StoreError::io("read", &file))?;
-        let (uuid, payload) = frame::open(Kind::Manifest, &file, &bytes)?;
-        let manifest: Self = codec::decode(payload)
-            .filter(|m: &Self| m.generation == generation && m.is_sound())
-            .ok_or(StoreError::Corrupt { file, offset: 0, what: "not a manifest" })?;
+        let (mut generation, mut before) = (newest(disk, dir)?, None);
+        let (file, bytes) = loop {
+            let file = name(generation);
+            match disk.read(&dir.join(&file)).map_err(StoreError::io("read", &file)) {
+                Ok(bytes) => break (file, bytes),
+                // A writer has put a newer one in its place meanwhile.
+                Err(StoreError::Missing { .. }) if before.is_none_or(|before| before < generation) => {
+                    before = Some(generation);
+                    generation = newest(disk, dir)?;
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        Self::parse(&file, generation, &bytes)
+    }
+
+    pub(crate) fn parse(file: &str, generation: u64, bytes: &[u8]) -> Result<(Uuid, Self), StoreError> {
+        let (uuid, payload) = frame::open(Kind::Manifest, file, bytes)?;
+        let manifest =
+            codec::decode(payload).filter(|m: &Self| m.generation == generation && m.is_sound()).ok_or_else(
+                || StoreError::Corrupt { file: file.to_owned(), offset: 0, what: "not a manifest" },
+            )?;
         Ok((uuid, manifest))
     }
 
-    fn is_sound(&self) -> bool {
+    /// The newest manifest of a directory as it was before one byte of it was changed.
+    pub(crate) fn mend(disk: &dyn Disk, dir: &Path) -> Option<(Uuid, Self)> {
+        let generation = newest(disk, dir).ok()?;
+        let file = name(generation);
+        let bytes = disk.read(&dir.join(&file)).ok()?;
+        let mended = mend::candidates(&bytes);
+        let mut sound = mended.iter().filter_map(|bytes| Self::parse(&file, generation, bytes).ok());
+        let one = sound.next();
+        one.filter(|_| sound.next().is_none())
+    }
+
+    pub(crate) fn is_sound(&self) -> bool {
         let growing = self.logs.iter().rposition(|log| log.ended.is_none());
         let known = |id: u64| self.centres.iter().any(|centres| centres.id == id);
-        self.layout.is_sound()
+        let ids = self.segments.iter().map(|segment| segment.id).chain(self.logs.iter().map(|log| log.id));
+        let mut numbers = ids
+            .chain(self.logs.iter().map(|log| log.first_sequence))
+            .chain(self.centres.iter().map(|centres| centres.id))
+            .chain([self.generation, self.next_segment, self.next_order]);
+        numbers.all(|number| number <= MAX_NUMBER)
+            && self.layout.is_sound()
             && self.schema.is_sound()
             && growing.is_some_and(|last| last + 1 == self.logs.len())
             && self.logs.iter().filter(|log| log.ended.is_none()).count() == 1

@@ -12,17 +12,22 @@ mod error;
 #[cfg(feature = "testing")]
 mod fault;
 mod frame;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod import;
 mod log;
 mod lookup;
 mod manifest;
 mod map;
+mod mend;
 mod record;
 mod recover;
+mod repair;
 mod segment;
 mod snapshot;
 mod tail;
 mod upkeep;
+mod verify;
 mod writer;
 
 use std::ops::Deref;
@@ -43,11 +48,13 @@ pub(crate) use lookup::{Look, Looked};
 pub(crate) use manifest::{About, Manifest};
 pub(crate) use record::Hash;
 pub(crate) use recover::{CreateError, OpenError, Opening, create};
+pub(crate) use repair::Repairing;
+pub use repair::{DamagedFile, Repaired};
 pub(crate) use snapshot::Snapshot;
 pub(crate) use writer::Options;
 
 use self::disk::{Disk, DiskLock};
-use self::recover::Opened;
+use self::recover::{Files, Opened};
 use self::upkeep::Upkeep;
 use self::writer::{Results, Writer};
 use crate::tags::Schema;
@@ -65,7 +72,7 @@ pub(crate) struct Store {
 
 /// What the threads of a store share with its callers.
 ///
-/// Locks are taken in this order: `sealing` or `merging`, the writer, `upkeep`.
+/// Locks are taken in this order: `merging`, `sealing`, the writer, `upkeep`.
 pub(crate) struct Core {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
@@ -88,6 +95,8 @@ pub(crate) struct Core {
     /// Whether there are threads that seal and merge.
     background: bool,
     abnormal: AtomicBool,
+    /// The files of a store that was opened to be read only.
+    files: Option<Box<Files>>,
     capacity: u64,
     torn_bytes: u64,
     weights: Arc<[Vec<f32>]>,
@@ -130,9 +139,9 @@ impl Store {
         let (background, preload) = (options.background, options.preload);
         let weights = options.weights.clone();
         let (opened, found) = opening.finish(options)?;
-        let (snapshot, writer, lock) = match opened {
-            Opened::Writer(writer) => (writer.snapshot.clone(), Some(Mutex::new(*writer)), None),
-            Opened::Reader { snapshot, lock } => (snapshot, None, Some(lock)),
+        let (snapshot, writer, lock, files) = match opened {
+            Opened::Writer(writer) => (writer.snapshot.clone(), Some(Mutex::new(*writer)), None, None),
+            Opened::Reader { snapshot, lock, files } => (snapshot, None, Some(lock), Some(files)),
         };
         let core = Arc::new(Core {
             disk,
@@ -149,6 +158,7 @@ impl Store {
             optimizing: AtomicBool::new(false),
             background,
             abnormal: AtomicBool::new(false),
+            files,
             capacity,
             torn_bytes: found.torn_bytes,
             weights,
@@ -315,19 +325,6 @@ impl Core {
         writer.set_schema(schema)?;
         self.publish(&writer);
         Ok(())
-    }
-
-    /// Reads and checks every byte of segments and of the centres of their lists.
-    pub(crate) fn verify(&self) -> Result<(), StoreError> {
-        self.snapshot().sealed.iter().try_for_each(|sealed| sealed.segment.verify())?;
-        // While it is held no merge removes centres.
-        let _merging = lock(&self.merging);
-        let snapshot = self.snapshot();
-        let assigned_by = self.weights.first().map(Vec::as_slice).unwrap_or_default();
-        snapshot.centres.iter().try_for_each(|centres| {
-            let (entry, layout) = (&centres.entry, &snapshot.layout);
-            centres::read(&*self.disk, &self.dir, &snapshot.uuid, entry, layout, assigned_by).map(drop)
-        })
     }
 }
 

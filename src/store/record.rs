@@ -96,6 +96,29 @@ pub(crate) fn decode(payload: &[u8], layout: &Layout) -> Option<Vec<Record>> {
     reader.is_empty().then_some(records)
 }
 
+/// Paths that a damaged payload seems to name, up to where it makes no sense any more.
+pub(crate) fn named(payload: &[u8], layout: &Layout) -> Vec<Arc<str>> {
+    let (mut reader, mut paths) = (Reader::new(payload), Vec::new());
+    let next = |reader: &mut Reader<'_>| -> Option<Arc<str>> {
+        match reader.u8()? {
+            1 => {
+                reader.u64()?;
+                let path = take_path(reader)?;
+                reader.take(layout.dims() + layout.fine_bytes() + 32)?;
+                take_tags(reader)?;
+                Some(path)
+            }
+            2 => take_path(reader),
+            _ => None,
+        }
+    };
+    let count = reader.u32().unwrap_or_default();
+    while let Some(path) = (paths.len() < count as usize).then(|| next(&mut reader)).flatten() {
+        paths.push(path);
+    }
+    paths
+}
+
 fn take_path(reader: &mut Reader<'_>) -> Option<Arc<str>> {
     let len = usize::from(reader.u16()?);
     std::str::from_utf8(reader.take(len)?).ok().filter(|path| !path.is_empty()).map(Arc::from)

@@ -9,7 +9,7 @@ use super::disk::{Disk, DiskLock};
 use super::error::StoreError;
 use super::frame::Uuid;
 use super::log::{self, LogWriter};
-use super::manifest::{About, LogEntry, Manifest, number};
+use super::manifest::{About, CleanMark, LogEntry, Manifest, number};
 use super::segment::{self, Segment};
 use super::snapshot::{Sealed, Snapshot};
 use super::writer::{self, Options, Writer};
@@ -52,7 +52,15 @@ pub(crate) enum CreateError {
 /// An opened store.
 pub(crate) enum Opened {
     Writer(Box<Writer>),
-    Reader { snapshot: Arc<Snapshot>, lock: Box<dyn DiskLock> },
+    Reader { snapshot: Arc<Snapshot>, lock: Box<dyn DiskLock>, files: Box<Files> },
+}
+
+/// Which files make a state.
+#[derive(Debug, Clone)]
+pub(crate) struct Files {
+    pub(crate) manifest: Manifest,
+    /// Length and checksum of the last log, as far as it is part of the state.
+    pub(crate) log: CleanMark,
 }
 
 impl Opening {
@@ -88,8 +96,10 @@ impl Opening {
                         let writer = self.writer(snapshot, next_order, &log, options);
                         return Ok((Opened::Writer(Box::new(writer.map_err(OpenError::Files)?)), found));
                     }
-                    let snapshot = Arc::new(snapshot);
-                    return Ok((Opened::Reader { snapshot, lock: self.lock }, Found::default()));
+                    let log = CleanMark { len: log.len, crc: log.crc.finalize() };
+                    let (snapshot, files) =
+                        (Arc::new(snapshot), Box::new(Files { manifest: self.manifest, log }));
+                    return Ok((Opened::Reader { snapshot, lock: self.lock, files }, Found::default()));
                 }
                 Err(error) => {
                     // A writer may have moved on between the manifest and the files: read its newer state.
@@ -172,7 +182,11 @@ impl Opening {
         log: &log::ReadLog,
         options: Options,
     ) -> Result<Writer, StoreError> {
-        let garbage = self.garbage()?;
+        let mut garbage = self.garbage()?;
+        // Older manifests at once, readers or not: nothing may pass one for the state.
+        garbage.retain(|name| {
+            number(name, "manifest").is_none() || self.disk.remove_file(&self.dir.join(name)).is_err()
+        });
         let log = LogWriter::resume(&*self.disk, &self.dir, &self.uuid, log, options.durability)?;
         let mut writer = Writer {
             disk: self.disk,
@@ -234,7 +248,7 @@ pub(crate) fn create(
         centres: Vec::new(),
         next_segment: 1,
         next_order: 1,
-        clean: Some(super::manifest::CleanMark { len: log.len(), crc: log.crc() }),
+        clean: Some(CleanMark { len: log.len(), crc: log.crc() }),
     };
     manifest.write(disk, dir, &uuid).map_err(|error| CreateError::Manifest(error.into_inner()))
 }

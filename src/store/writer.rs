@@ -168,7 +168,11 @@ impl Writer {
         next.next_segment = self.next_segment;
         match next.write(&*self.disk, &self.dir, &self.uuid) {
             Ok(()) => {
-                self.garbage.push(manifest::name(self.manifest.generation));
+                // At once, readers or not: if the new one were lost, nothing may pass the old one for the state.
+                let old = manifest::name(self.manifest.generation);
+                if self.disk.remove_file(&self.dir.join(&old)).is_err() {
+                    self.garbage.push(old);
+                }
                 self.manifest = next;
                 Ok(())
             }

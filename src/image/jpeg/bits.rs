@@ -28,6 +28,10 @@ impl Segment {
         let mut rest = data.get(pos..).unwrap_or(&[]);
         loop {
             let (run, after) = rest.split_at(plain(rest));
+            if self.bytes.capacity() - self.bytes.len() <= run.len() {
+                // By a quarter, not to twice as much: all of it is held beside the samples.
+                self.bytes.reserve_exact(run.len() + self.bytes.len() / 4 + (1 << 12));
+            }
             self.bytes.extend_from_slice(run);
             match after {
                 [0xFF, 0, tail @ ..] => {

@@ -6,10 +6,16 @@
 //! checksum is in the table of contents. Opening reads the footer, the table and the block checksums; a block of
 //! anything else is checked before its first use.
 
+#[cfg(feature = "fuzzing")]
+mod fuzzing;
 mod read;
+mod salvage;
 mod write;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use fuzzing::reseal;
 pub(crate) use read::{Segment, Step};
+pub(crate) use salvage::Salvage;
 pub(crate) use write::{Group, RowSource, SegmentFile, write};
 
 /// Bytes under one checksum.

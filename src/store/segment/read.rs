@@ -27,6 +27,7 @@ const SOON_GROUPS: usize = 24;
 #[derive(Debug)]
 pub(crate) struct Segment {
     name: String,
+    id: u64,
     map: Mapped,
     rows: u32,
     dims: usize,
@@ -38,10 +39,10 @@ pub(crate) struct Segment {
 
 /// Where a section lies, and which of its blocks were checked.
 #[derive(Debug)]
-struct Section {
-    range: Range<usize>,
-    crcs: Range<usize>,
-    checked: Box<[AtomicU64]>,
+pub(super) struct Section {
+    pub(super) range: Range<usize>,
+    pub(super) crcs: Range<usize>,
+    pub(super) checked: Box<[AtomicU64]>,
 }
 
 impl Segment {
@@ -59,27 +60,41 @@ impl Segment {
         let name = name(id);
         let map = disk.map(&dir.join(&name)).map_err(StoreError::io("map", &name))?;
         let bytes = map.bytes();
-        let damaged =
-            |offset: usize, what| StoreError::Corrupt { file: name.clone(), offset: offset as u64, what };
-        let at = bytes.len().checked_sub(FOOTER).ok_or(damaged(0, "cut short"))?;
-        if bytes.len() as u64 != expected.len {
-            return Err(damaged(bytes.len(), "the length is not the manifest's"));
-        }
-        let table = footer(&bytes[at..], uuid, id, layout, expected).map_err(|fault| match fault {
-            FooterFault::Newer(found) => StoreError::Newer { file: name.clone(), found, known: FORMAT },
-            FooterFault::Damaged(offset, what) => damaged(at + offset, what),
+        let table = table(&name, bytes, uuid, id, layout, expected)?;
+        let sections = sections(bytes, table).map_err(|(offset, what)| StoreError::Corrupt {
+            file: name.clone(),
+            offset: offset as u64,
+            what,
         })?;
-        let start = usize::try_from(table.offset).ok().filter(|&start| start <= at);
-        let start = start.ok_or(damaged(at + 64, "the table is not in the file"))?;
-        if crc32fast::hash(&bytes[start..at]) != table.crc {
-            return Err(damaged(start, "the table's checksum does not match"));
-        }
-        let sections = sections(bytes, start..at).map_err(|(offset, what)| damaged(offset, what))?;
         let (rows, dims, blocks) = (expected.rows, layout.dims(), layout.blocks());
-        let segment = Self { name, map, rows, dims, blocks, centres, sections };
+        let segment = Self { name, id, map, rows, dims, blocks, centres, sections };
         segment.check_shape()?;
         segment.check_lists()?;
         Ok(segment)
+    }
+
+    /// A segment of sections that may be damaged or empty: its rows are read one by one.
+    pub(super) fn of_parts(
+        name: String,
+        id: u64,
+        map: Mapped,
+        rows: u32,
+        layout: &Layout,
+        sections: Vec<Section>,
+    ) -> Self {
+        Self { name, id, map, rows, dims: layout.dims(), blocks: layout.blocks(), centres: None, sections }
+    }
+
+    /// Both planes of a row.
+    pub(super) fn planes(&self, position: u32) -> Result<(&[i8], &[u8]), StoreError> {
+        let at = position as usize * self.dims;
+        let codes = self.bytes(Kind::Codes, at..at + self.dims)?;
+        Ok((bytemuck::cast_slice(codes), self.fine(position)?))
+    }
+
+    /// What else a row has: its insertion number, its tags, its hash.
+    pub(super) fn whole(&self, position: u32) -> Result<(u64, Arc<TagSet>, Hash), StoreError> {
+        Ok((self.order(position)?, self.tags(position)?, self.hash(position)?))
     }
 
     /// Sections whose length follows from the number of rows have it.
@@ -116,6 +131,11 @@ impl Segment {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Its number.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
     }
 
     /// The centres that its lists are around, if it has lists.
@@ -219,23 +239,51 @@ impl Segment {
         Ok(())
     }
 
-    /// Checks every block of every section.
-    pub(crate) fn verify(&self) -> Result<(), StoreError> {
+    /// Checks every byte of the file: blocks of sections, what lies between them, the table and the footer.
+    pub(crate) fn verify(&self, uuid: &Uuid, id: u64, layout: &Layout, crc: u32) -> Result<(), StoreError> {
         for kind in Kind::ALL {
             let whole = &self.map.bytes()[self.section(kind).range.clone()];
             (0..whole.len().div_ceil(BLOCK)).try_for_each(|block| self.check_block(kind, whole, block))?;
         }
+        let bytes = self.map.bytes();
+        let expected = SegmentFile { len: self.file_bytes(), rows: self.rows, crc };
+        let table = table(&self.name, bytes, uuid, id, layout, expected)?;
+        sections(bytes, table.clone()).map_err(|(offset, what)| StoreError::Corrupt {
+            file: self.name.clone(),
+            offset: offset as u64,
+            what,
+        })?;
+        // Nothing reads what pads a section, but it is a place where damage shows first.
+        let mut used: Vec<_> = self.sections.iter().flat_map(|s| [s.range.clone(), s.crcs.clone()]).collect();
+        used.push(table);
+        used.sort_unstable_by_key(|range| (range.start, range.end));
+        let mut end = 0;
+        for range in used {
+            let padding = bytes.get(end..range.start).unwrap_or_default();
+            if let Some(at) = padding.iter().position(|&byte| byte != 0) {
+                let (file, offset) = (self.name.clone(), (end + at) as u64);
+                return Err(StoreError::Corrupt { file, offset, what: "the padding is not zero" });
+            }
+            end = end.max(range.end);
+        }
         Ok(())
     }
 
+    /// Where entry `index` of a section of entries of so many bytes lies. The index may be what a file says.
+    fn entry(&self, kind: Kind, index: usize, size: usize) -> Result<Range<usize>, StoreError> {
+        let start = index.checked_mul(size).filter(|start| *start < self.len(kind));
+        let start = start.ok_or_else(|| self.damaged(kind, 0, "an offset lies outside"))?;
+        Ok(start..start + size)
+    }
+
     fn u32_at(&self, kind: Kind, index: usize) -> Result<u32, StoreError> {
-        let bytes = self.bytes(kind, index * 4..index * 4 + 4)?;
-        Reader::new(bytes).u32().ok_or_else(|| self.damaged(kind, index * 4, "cut short"))
+        let bytes = self.bytes(kind, self.entry(kind, index, 4)?)?;
+        Reader::new(bytes).u32().ok_or_else(|| self.damaged(kind, 0, "cut short"))
     }
 
     fn u64_at(&self, kind: Kind, index: usize) -> Result<u64, StoreError> {
-        let bytes = self.bytes(kind, index * 8..index * 8 + 8)?;
-        Reader::new(bytes).u64().ok_or_else(|| self.damaged(kind, index * 8, "cut short"))
+        let bytes = self.bytes(kind, self.entry(kind, index, 8)?)?;
+        Reader::new(bytes).u64().ok_or_else(|| self.damaged(kind, 0, "cut short"))
     }
 
     /// The range that entry `index` of an offsets section names.
@@ -299,7 +347,7 @@ impl Segment {
     }
 
     fn terms(&self) -> usize {
-        self.len(Kind::TermOffsets) / 8 - 1
+        (self.len(Kind::TermOffsets) / 8).saturating_sub(1)
     }
 
     fn term_bytes(&self, number: usize) -> Result<&[u8], StoreError> {
@@ -472,14 +520,16 @@ fn footer(
         return Err(Damaged(0, "not a segment"));
     }
     let format = reader.u32().ok_or_else(short)?;
-    if format > FORMAT {
-        return Err(Newer(format));
-    }
     let crc = reader.u32().ok_or_else(short)?;
     let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&bytes[..12]);
+    hasher.update(MAGIC);
+    hasher.update(&FORMAT.to_le_bytes());
     hasher.update(&bytes[16..]);
-    if hasher.finalize() != crc || crc != expected.crc {
+    let ours = hasher.finalize() == crc;
+    if format > FORMAT && !ours {
+        return Err(Newer(format));
+    }
+    if !ours || format != FORMAT || crc != expected.crc {
         return Err(Damaged(12, "the checksum is not the manifest's"));
     }
     let (Some(its_uuid), Some(its_id), Some(len)) = (reader.array::<16>(), reader.u64(), reader.u64()) else {
@@ -497,6 +547,33 @@ fn footer(
         (Some(crc), Some(offset)) => Ok(Table { offset, crc }),
         _ => Err(short()),
     }
+}
+
+/// Where the table lies: the footer is what the manifest says, and the table what the footer says.
+pub(super) fn table(
+    name: &str,
+    bytes: &[u8],
+    uuid: &Uuid,
+    id: u64,
+    layout: &Layout,
+    expected: SegmentFile,
+) -> Result<Range<usize>, StoreError> {
+    let damaged =
+        |offset: usize, what| StoreError::Corrupt { file: name.to_owned(), offset: offset as u64, what };
+    let at = bytes.len().checked_sub(FOOTER).ok_or(damaged(0, "cut short"))?;
+    if bytes.len() as u64 != expected.len {
+        return Err(damaged(bytes.len(), "the length is not the manifest's"));
+    }
+    let table = footer(&bytes[at..], uuid, id, layout, expected).map_err(|fault| match fault {
+        FooterFault::Newer(found) => StoreError::Newer { file: name.to_owned(), found, known: FORMAT },
+        FooterFault::Damaged(offset, what) => damaged(at + offset, what),
+    })?;
+    let start = usize::try_from(table.offset).ok().filter(|&start| start <= at);
+    let start = start.ok_or(damaged(at + 64, "the table is not in the file"))?;
+    if crc32fast::hash(&bytes[start..at]) != table.crc {
+        return Err(damaged(start, "the table's checksum does not match"));
+    }
+    Ok(start..at)
 }
 
 /// The sections of a table whose checksum was found sound; in the order of [`Kind::ALL`].
