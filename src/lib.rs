@@ -93,5 +93,5 @@ pub use tags::Tags;
 /// What tests of programs that must survive a failing disk need.
 #[cfg(feature = "testing")]
 pub mod testing {
-    pub use crate::store::{DiskCall, FaultDisk};
+    pub use crate::store::{Cuts, DiskCall, DiskFault, FaultDisk, MemoryDisk, Survivors};
 }

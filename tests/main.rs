@@ -6,6 +6,8 @@ mod bed;
 mod codes;
 mod concurrency;
 mod copies;
+mod crash;
+mod crash_safety;
 mod durability;
 mod index;
 mod layering;

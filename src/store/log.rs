@@ -100,15 +100,23 @@ impl LogWriter {
     }
 
     /// Goes on with a log that was read: cuts what was torn, makes the cut and everything before it durable.
+    ///
+    /// Frames that no later one proves to be on disk may be there in the system's memory alone: after a sync that failed
+    /// Linux takes pages for written that are not, and shows them to whoever reads the file, until the power is cut. So
+    /// unless the log is known to be `proven`, these frames are written again, over themselves, before the sync.
     pub(crate) fn resume(
         disk: &dyn Disk,
         dir: &Path,
         uuid: &Uuid,
         log: &ReadLog,
+        proven: bool,
         durability: Durability,
     ) -> Result<Self, StoreError> {
         let io = |action| StoreError::io(action, &log.name);
         let mut file = disk.append(&dir.join(&log.name), log.len).map_err(io("open"))?;
+        if !proven && !log.unproven.is_empty() {
+            file.rewrite(log.len - log.unproven.len() as u64, &log.unproven).map_err(io("append to"))?;
+        }
         file.sync().map_err(io("sync"))?;
         Ok(Self {
             file,
@@ -163,6 +171,11 @@ impl LogWriter {
         Ok(())
     }
 
+    /// Whether everything appended so far is durable.
+    pub(crate) fn is_synced(&self) -> bool {
+        self.synced + 1 == self.next
+    }
+
     /// Makes everything appended so far durable.
     pub(crate) fn sync(&mut self) -> Result<(), StoreError> {
         self.file.sync().map_err(StoreError::io("sync", &name(self.id)))?;
@@ -195,6 +208,8 @@ pub(crate) struct ReadLog {
     /// Sequence after the last sound frame.
     pub(crate) next: u64,
     pub(crate) crc: crc32fast::Hasher,
+    /// The last of the sound frames, which no later one proves to have been synced.
+    pub(crate) unproven: Vec<u8>,
     /// Where each sound frame's payload lies in the file.
     pub(crate) payloads: Vec<std::ops::Range<usize>>,
 }
@@ -232,26 +247,39 @@ pub(crate) fn read(bytes: &[u8], uuid: &Uuid, id: u64, first: Option<u64>) -> Re
         return Err(damaged(40, "the sequence does not follow the log before"));
     }
     let (mut next, mut at, mut payloads) = (next, HEADER, Vec::new());
+    let (mut synced, first) = (0, next);
     while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
         let sound = frame_header(rest, uuid, id)
             .filter(|frame| frame.sequence == next && frame.synced < next)
             .and_then(|frame| {
                 let payload = rest.get(FRAME_HEADER..FRAME_HEADER + frame.len)?;
-                (crc32fast::hash(payload) == frame.crc).then_some(frame.len)
+                (crc32fast::hash(payload) == frame.crc).then_some((frame.len, frame.synced))
             });
-        let Some(len) = sound else {
+        let Some((len, its_synced)) = sound else {
             if later_frames_prove(rest, uuid, id, next) {
                 return Err(damaged(at, "a frame that was on disk is not sound"));
             }
             break;
         };
         payloads.push(at + FRAME_HEADER..at + FRAME_HEADER + len);
+        synced = its_synced.max(synced);
         at += FRAME_HEADER + len;
         next += 1;
     }
     let mut crc = crc32fast::Hasher::new();
     crc.update(&bytes[..at]);
-    Ok(ReadLog { id, name, len: at as u64, torn: (bytes.len() - at) as u64, next, crc, payloads })
+    let proven = usize::try_from((synced + 1).saturating_sub(first)).unwrap_or(usize::MAX);
+    let unproven = payloads.get(proven).map(|payload| bytes[payload.start - FRAME_HEADER..at].to_vec());
+    Ok(ReadLog {
+        id,
+        name,
+        len: at as u64,
+        torn: (bytes.len() - at) as u64,
+        next,
+        crc,
+        unproven: unproven.unwrap_or_default(),
+        payloads,
+    })
 }
 
 enum HeaderError {

@@ -16,6 +16,8 @@ mod log;
 mod lookup;
 mod manifest;
 mod map;
+#[cfg(feature = "testing")]
+mod memory;
 mod record;
 mod recover;
 mod segment;
@@ -39,6 +41,8 @@ pub use fault::{DiskCall, FaultDisk};
 pub use log::Durability;
 pub(crate) use lookup::{Look, Looked};
 pub(crate) use manifest::{About, Manifest};
+#[cfg(feature = "testing")]
+pub use memory::{Cuts, DiskFault, MemoryDisk, Survivors};
 pub(crate) use record::Hash;
 pub(crate) use recover::{CreateError, OpenError, Opening, create};
 pub(crate) use snapshot::Snapshot;

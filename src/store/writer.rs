@@ -162,6 +162,15 @@ impl Writer {
         self.swap(Manifest { clean: None, ..self.manifest.clone() })
     }
 
+    /// Makes every change durable that was only flushed, before a manifest says something that rests on it: rows that died
+    /// by it, or tag keys that came after it.
+    fn settle(&mut self) -> Result<(), StoreError> {
+        if self.log.is_synced() {
+            return Ok(());
+        }
+        self.log.sync().inspect_err(|error| self.stop(error))
+    }
+
     /// Writes `next` as the newest manifest and makes it the state.
     fn swap(&mut self, mut next: Manifest) -> Result<(), StoreError> {
         next.generation = self.manifest.generation + 1;
@@ -358,6 +367,7 @@ impl Writer {
     /// Makes `snapshot`, whose segments are those of `next`, the state: writes what dead rows are not on disk
     /// yet, then the manifest.
     fn replace(&mut self, mut next: Manifest, snapshot: Snapshot) -> Result<(), StoreError> {
+        self.settle()?;
         let mut outdated = Vec::new();
         let generation = self.manifest.generation + 1;
         for (entry, sealed) in next.segments.iter_mut().zip(&snapshot.sealed) {
@@ -381,6 +391,7 @@ impl Writer {
     /// Adds tag keys to the instance.
     pub(crate) fn set_schema(&mut self, schema: Schema) -> Result<(), StoreError> {
         self.ready()?;
+        self.settle()?;
         self.swap(Manifest { schema: schema.clone(), clean: None, ..self.manifest.clone() })?;
         self.snapshot = Arc::new(Snapshot { schema: Arc::new(schema), ..(*self.snapshot).clone() });
         Ok(())

@@ -1,0 +1,13 @@
+//! The crash simulator: a whole gallery on a disk in memory, the power cut at every event, and after each cut everything
+//! looked at: nothing that was acknowledged may be missing, nothing may be there that nobody asked for, no opening may be
+//! refused, and every answer must be that of brute force.
+//!
+//! `tests/crash_safety.rs` runs its short form and `cargo xtask crash` the long one, from these same files.
+
+mod model;
+mod observe;
+mod random;
+mod script;
+mod sweep;
+
+pub use sweep::{Figures, Plan, run};
