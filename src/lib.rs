@@ -94,4 +94,6 @@ pub use tags::Tags;
 #[cfg(feature = "testing")]
 pub mod testing {
     pub use crate::store::{Cuts, DiskCall, DiskFault, FaultDisk, MemoryDisk, Survivors};
+    #[cfg(feature = "seeded-bugs")]
+    pub use crate::store::{Planted, SeededBug};
 }

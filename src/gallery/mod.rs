@@ -24,9 +24,9 @@ use crate::store::{
 };
 use crate::tags::Schema;
 
-/// Directories that are being made or removed begin with this, and no instance's name does.
-const MAKING: &str = "tmp-create-";
-const REMOVING: &str = "tmp-delete-";
+/// Directories that are being made or removed begin with this, and no instance's name does: names have no dots.
+const MAKING: &str = ".tmp-create-";
+const REMOVING: &str = ".tmp-delete-";
 
 /// How long an opening waits for the last handle of the same instance to finish closing.
 const CLOSING: Duration = Duration::from_secs(30);

@@ -93,7 +93,9 @@ impl LogWriter {
         file.write(&header).map_err(io("write"))?;
         file.sync().map_err(io("sync"))?;
         disk.rename(&dir.join(&tmp), &dir.join(&name)).map_err(io("rename"))?;
-        disk.sync_dir(dir).map_err(io("sync the directory of"))?;
+        if !planted!(NoDirectorySync) {
+            disk.sync_dir(dir).map_err(io("sync the directory of"))?;
+        }
         let mut crc = crc32fast::Hasher::new();
         crc.update(&header);
         Ok(Self { file, uuid: *uuid, id, len: HEADER as u64, next, synced: next - 1, crc, durability })
@@ -113,7 +115,8 @@ impl LogWriter {
         durability: Durability,
     ) -> Result<Self, StoreError> {
         let io = |action| StoreError::io(action, &log.name);
-        let mut file = disk.append(&dir.join(&log.name), log.len).map_err(io("open"))?;
+        let len = if planted!(TornTailKept) { log.len + log.torn } else { log.len };
+        let mut file = disk.append(&dir.join(&log.name), len).map_err(io("open"))?;
         if !proven && !log.unproven.is_empty() {
             file.rewrite(log.len - log.unproven.len() as u64, &log.unproven).map_err(io("append to"))?;
         }
@@ -122,8 +125,8 @@ impl LogWriter {
             file,
             uuid: *uuid,
             id: log.id,
-            len: log.len,
-            next: log.next,
+            len,
+            next: if planted!(WrongSequence) { log.next + 1 } else { log.next },
             synced: log.next - 1,
             crc: log.crc.clone(),
             durability,
@@ -152,6 +155,9 @@ impl LogWriter {
     pub(crate) fn append(&mut self, payload: &[u8]) -> Result<(), AppendError> {
         let frame = self.frame(payload);
         let name = name(self.id);
+        if planted!(AcknowledgedBeforeSync) {
+            let _ = self.file.sync();
+        }
         if let Err(error) = self.file.write(&frame) {
             let failed = StoreError::io("append to", &name)(error);
             return Err(match self.file.cut(self.len) {
@@ -162,7 +168,14 @@ impl LogWriter {
         if self.durability == Durability::Sync {
             // After a failed sync the kernel may have dropped the pages and marked them clean: a second sync
             // would succeed and prove nothing. So this is never retried.
-            self.file.sync().map_err(|e| AppendError::Unknown(StoreError::io("sync", &name)(e)))?;
+            let mut synced = Ok(());
+            if !planted!(NoSync) && !planted!(AcknowledgedBeforeSync) {
+                synced = self.file.sync();
+            }
+            if planted!(RetriedSync) && synced.is_err() {
+                synced = self.file.sync();
+            }
+            synced.map_err(|e| AppendError::Unknown(StoreError::io("sync", &name)(e)))?;
             self.synced = self.next;
         }
         self.crc.update(&frame);
@@ -253,7 +266,8 @@ pub(crate) fn read(bytes: &[u8], uuid: &Uuid, id: u64, first: Option<u64>) -> Re
             .filter(|frame| frame.sequence == next && frame.synced < next)
             .and_then(|frame| {
                 let payload = rest.get(FRAME_HEADER..FRAME_HEADER + frame.len)?;
-                (crc32fast::hash(payload) == frame.crc).then_some((frame.len, frame.synced))
+                (crc32fast::hash(payload) == frame.crc || planted!(NoChecksum))
+                    .then_some((frame.len, frame.synced))
             });
         let Some((len, its_synced)) = sound else {
             if later_frames_prove(rest, uuid, id, next) {

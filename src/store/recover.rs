@@ -190,6 +190,7 @@ impl Opening {
             snapshot: Arc::new(snapshot),
             garbage,
             stopped: None,
+            halted: Arc::default(),
             _lock: self.lock,
         };
         writer.collect_garbage();

@@ -4,10 +4,13 @@
 //!
 //! `tests/crash_safety.rs` runs its short form and `cargo xtask crash` the long one, from these same files.
 
+pub mod faults;
 mod model;
 mod observe;
 mod random;
 mod script;
+#[cfg(feature = "seeded-bugs")]
+pub mod seeded;
 mod sweep;
 
 pub use sweep::{Figures, Plan, run};

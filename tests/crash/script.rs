@@ -32,11 +32,7 @@ impl Setting {
         Self {
             tail_rows: 3 + random.below(8) as u32,
             train_rows: [6, 12, 20, 1 << 20][random.below(4)],
-            durability: if random.once_in(4) {
-                Durability::Flush
-            } else {
-                Durability::Sync
-            },
+            durability: if random.once_in(4) { Durability::Flush } else { Durability::Sync },
             background,
         }
     }
@@ -204,7 +200,8 @@ impl Runner {
                 // What was flushed is durable once the log was synced: by a close, or because something was sealed.
                 let synced =
                     !matches!(op.act, Act::Add(_) | Act::Batch(_) | Act::Update { .. } | Act::Delete { .. });
-                if !flush || synced {
+                // A close tells nobody when its sync failed.
+                if !flush || synced && self.run.disk.faults() == self.faults {
                     self.certain(position);
                 } else {
                     self.run.marks.push(Mark { from: position, cut, kill: vec![self.state.clone()] });

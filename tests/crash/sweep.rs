@@ -25,6 +25,8 @@ pub struct Plan {
     pub torn: usize,
     /// One image in so many is written on and cut again.
     pub again: usize,
+    /// Every script meets faults, and not half of them.
+    pub faults: bool,
     /// Threads of the store seal and merge: no two runs are then alike.
     pub background: bool,
     /// Ends a run early, after the first failures.
@@ -41,6 +43,7 @@ impl Default for Plan {
             chances: 6,
             torn: 6,
             again: 60,
+            faults: false,
             background: false,
             until_failure: false,
             limit: None,
@@ -169,7 +172,7 @@ fn script(plan: &Plan, seed: u64, figures: &mut Figures) {
     let mut runner = Runner::begin(disk.clone(), setting);
     let mut done = Ok(());
     // Half of the scripts meet a fault here and there.
-    let faults = random.once_in(2) && !plan.background;
+    let faults = (random.once_in(2) || plan.faults) && !plan.background;
     for _ in 0..ops {
         if faults && random.once_in(6) {
             let fault = [DiskFault::Io, DiskFault::Full, DiskFault::Sync, DiskFault::Sync][random.below(4)];

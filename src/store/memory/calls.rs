@@ -63,11 +63,13 @@ impl State {
 impl Disk for MemoryDisk {
     fn create_dirs(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.state();
-        state.grow()?;
         if state.tree.find(dir).is_ok() {
+            state.call(Call::Syncs)?;
             let (parent, _) = state.tree.parent(dir)?;
             state.record(Event::SyncDir { dir: parent });
+            return Ok(());
         }
+        state.grow()?;
         let ancestors: Vec<&Path> = dir.ancestors().collect();
         for dir in ancestors.into_iter().rev() {
             if state.tree.find(dir).is_err() {
