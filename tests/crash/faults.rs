@@ -17,6 +17,8 @@ use super::script::{Setting, draw};
 
 /// Changes of the script.
 const OPS: usize = 300;
+/// Parts it is run in.
+const SECTIONS: usize = 6;
 /// Changes made after a failure, to see that everything works.
 const AFTER: usize = 6;
 
@@ -47,6 +49,15 @@ pub struct Figures {
     pub seconds: f64,
 }
 
+impl Figures {
+    fn fail(&mut self, text: String) {
+        self.failed += 1;
+        if self.failures.len() < 10 {
+            self.failures.push(text);
+        }
+    }
+}
+
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "script of {OPS} changes and {} calls to the disk", self.calls)?;
@@ -72,51 +83,68 @@ fn run_here(seed: u64, all: bool) -> Figures {
     let begun = Instant::now();
     let mut random = Random(seed);
     let setting = Setting { tail_rows: 6, train_rows: 12, durability: Durability::Sync, background: false };
-    let (mut ops, mut state) = (Vec::with_capacity(OPS), State::default());
-    while ops.len() < OPS {
-        let op = draw(&mut random, &state, 2);
-        state = op.apply(&state);
-        ops.push(op);
-    }
-    let script = Script { ops, setting, seed };
     let mut figures = Figures::default();
-    let disk = MemoryDisk::new(seed);
-    if let Err(fault) = script.run(&disk, &mut figures) {
-        figures.failed += 1;
-        figures.failures.push(format!("without a fault: {fault:?}"));
-    }
-    figures.calls = disk.calls();
-    for n in 1..=figures.calls {
-        let kinds = if all { &KINDS[..] } else { &KINDS[(n % 6) as usize..][..1] };
-        for &(fault, persistent) in kinds {
-            let disk = MemoryDisk::new(seed);
-            disk.fail(n, fault, persistent);
-            figures.runs += 1;
-            let done = catch_unwind(AssertUnwindSafe(|| script.run(&disk, &mut figures)));
-            let done = done.unwrap_or_else(|_| Err(Fault::Wrong("a panic".to_owned())));
-            if let Err(wrong) = done {
-                figures.failed += 1;
-                if figures.failures.len() < 10 {
-                    let kept = if persistent { "from" } else { "at" };
-                    figures.failures.push(format!("{fault:?} {kept} call {n}: {wrong:?}"));
-                }
-            }
+    let (mut disk, mut state) = (MemoryDisk::new(seed), Arc::new(State::default()));
+    for _ in 0..SECTIONS {
+        let (mut ops, start) = (Vec::new(), state.clone());
+        for _ in 0..OPS / SECTIONS {
+            let op = draw(&mut random, &state, 2);
+            state = Arc::new(op.apply(&state));
+            ops.push(op);
         }
+        let section = Section { disk, state: start, ops, setting, seed };
+        disk = section.every_call(all, &mut figures);
     }
     figures.seconds = begun.elapsed().as_secs_f64();
     figures
 }
 
-struct Script {
+/// A part of the script, and what is there when it begins: the gallery was closed, so it need not be done again.
+struct Section {
+    disk: MemoryDisk,
+    state: Arc<State>,
     ops: Vec<Op>,
     setting: Setting,
     seed: u64,
 }
 
-impl Script {
-    /// Runs the script until a change fails, and then sees to it that nothing is broken.
+impl Section {
+    /// Runs the section once for each call, and once without a fault: gives the disk after that.
+    fn every_call(&self, all: bool, figures: &mut Figures) -> MemoryDisk {
+        let disk = self.disk.restart();
+        let mut work = self.work(&disk);
+        for op in &self.ops {
+            if let Err(error) = work.attempt(op) {
+                figures.fail(format!("without a fault, {op:?}: {error:?}"));
+            }
+        }
+        drop(work);
+        let calls = disk.calls();
+        for n in 1..=calls {
+            let kinds = if all { &KINDS[..] } else { &KINDS[(n % 6) as usize..][..1] };
+            for &(fault, persistent) in kinds {
+                let disk = self.disk.restart();
+                disk.fail(n, fault, persistent);
+                figures.runs += 1;
+                let done = catch_unwind(AssertUnwindSafe(|| self.run(&disk, figures)));
+                let done = done.unwrap_or_else(|_| Err(Fault::Wrong("a panic".to_owned())));
+                if let Err(wrong) = done {
+                    let kept = if persistent { "from" } else { "at" };
+                    figures.fail(format!("{fault:?} {kept} call {} of {}: {wrong:?}", n, figures.calls));
+                }
+            }
+        }
+        figures.calls += calls;
+        disk
+    }
+
+    fn work<'a>(&self, disk: &'a MemoryDisk) -> Work<'a> {
+        Work { disk, setting: self.setting, host: None, candidates: vec![self.state.clone()] }
+    }
+
+    /// Runs the section until a change fails, and then sees to it that nothing is broken.
     fn run(&self, disk: &MemoryDisk, figures: &mut Figures) -> Result<(), Fault> {
-        let mut work = Work { disk, setting: self.setting, host: None, candidates: vec![Arc::default()] };
+        let mut work = self.work(disk);
         let mut met = self.ops.len();
         for (place, op) in self.ops.iter().enumerate() {
             if let Err(error) = work.attempt(op) {
