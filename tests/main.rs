@@ -8,6 +8,7 @@ mod concurrency;
 mod copies;
 mod crash;
 mod crash_safety;
+mod disk_full;
 mod durability;
 mod index;
 mod layering;
