@@ -6,6 +6,7 @@
 //! before the sync of the one before it returned (with [`Durability::Sync`]). So damage at or below the highest
 //! `synced` of any later frame is corruption, and only damage beyond it is what a power cut leaves: a torn tail.
 
+use std::io;
 use std::path::Path;
 
 use super::bytes::Reader;
@@ -168,20 +169,23 @@ impl LogWriter {
         if self.durability == Durability::Sync {
             // After a failed sync the kernel may have dropped the pages and marked them clean: a second sync
             // would succeed and prove nothing. So this is never retried.
-            let mut synced = Ok(());
-            if !planted!(NoSync) && !planted!(AcknowledgedBeforeSync) {
-                synced = self.file.sync();
-            }
-            if planted!(RetriedSync) && synced.is_err() {
-                synced = self.file.sync();
-            }
-            synced.map_err(|e| AppendError::Unknown(StoreError::io("sync", &name)(e)))?;
+            self.sync_frame().map_err(|e| AppendError::Unknown(StoreError::io("sync", &name)(e)))?;
             self.synced = self.next;
         }
         self.crc.update(&frame);
         self.len += frame.len() as u64;
         self.next += 1;
         Ok(())
+    }
+
+    fn sync_frame(&mut self) -> io::Result<()> {
+        if planted!(NoSync) {
+            return Ok(());
+        }
+        if planted!(AcknowledgedBeforeSync) {
+            return Ok(());
+        }
+        self.file.sync().or_else(|error| if planted!(RetriedSync) { self.file.sync() } else { Err(error) })
     }
 
     /// Whether everything appended so far is durable.
@@ -361,6 +365,28 @@ mod tests {
         assert!(read(&bytes, &UUID, 5, Some(9)).is_err());
         assert!(read(&bytes, &UUID, 6, None).is_err());
         assert!(read(&bytes, &[4; 16], 5, None).is_err());
+    }
+
+    #[test]
+    fn what_no_later_frame_proves_is_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log-00000005");
+        for (durability, unproven) in [(Durability::Sync, 1), (Durability::Flush, 3)] {
+            let mut log = LogWriter::create(&RealDisk, dir.path(), &UUID, 5, 10, durability).unwrap();
+            [&b"one"[..], b"two", b"three"].iter().for_each(|payload| log.append(payload).unwrap());
+            drop(log);
+            let bytes = std::fs::read(&path).unwrap();
+            let read_log = read(&bytes, &UUID, 5, None).unwrap();
+            let first = read_log.payloads[3 - unproven].start - FRAME_HEADER;
+            assert_eq!(read_log.unproven, &bytes[first..], "{durability:?}");
+            let mut log =
+                LogWriter::resume(&RealDisk, dir.path(), &UUID, &read_log, false, durability).unwrap();
+            assert_eq!(std::fs::read(&path).unwrap(), bytes);
+            log.append(b"four").unwrap();
+            let read_log = read(&std::fs::read(&path).unwrap(), &UUID, 5, None).unwrap();
+            assert_eq!((read_log.payloads.len(), read_log.torn), (4, 0));
+            std::fs::remove_file(&path).unwrap();
+        }
     }
 
     #[test]

@@ -4,6 +4,9 @@
 //!
 //! `tests/crash_safety.rs` runs its short form and `cargo xtask crash` the long one, from these same files.
 
+#![allow(dead_code, reason = "each of the two uses some of it")]
+#![allow(unused_imports, reason = "as above")]
+
 pub mod faults;
 mod model;
 mod observe;

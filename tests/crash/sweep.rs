@@ -265,7 +265,7 @@ impl Sweep<'_> {
         }
         self.figures.distinct += 1;
         let seed = self.random.next();
-        match observe(|| run.setting.open(disk), seed % 8 == 0, seed) {
+        match observe(|| run.setting.open(disk), seed.is_multiple_of(8), seed) {
             Ok((_host, state)) => {
                 self.known.insert(hash, state.digest());
                 self.compare(run, &state, allowed, || format!("{survivors:?} at {cuts:?}"));

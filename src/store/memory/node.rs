@@ -152,9 +152,9 @@ impl FileNode {
             while at < end {
                 let next = end.min((at + 1).next_multiple_of(SECTOR));
                 let fate = chance.below(8);
-                for at in at..next {
+                for (at, byte) in bytes.iter_mut().enumerate().take(next).skip(at) {
                     let (old, new) = (safe.get(at).copied(), now.get(at).copied());
-                    bytes[at] = match fate {
+                    *byte = match fate {
                         _ if old.is_some() && old == new => continue,
                         0..4 => new.unwrap_or(0),
                         4..6 => old.unwrap_or(0),
