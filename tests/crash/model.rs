@@ -117,6 +117,12 @@ impl State {
         })
     }
 
+    /// Whether adding an image changes nothing, for there is one that is to be kept.
+    pub fn keeps(&self, name: &str, new: &New) -> bool {
+        let there = self.shelves.get(name).is_some_and(|shelf| shelf.images.contains_key(&new.path));
+        there && new.existing == OnExisting::Keep
+    }
+
     /// What is here and not in `other`, and the other way round.
     pub fn difference(&self, other: &Self) -> String {
         let lines = |state: &Self| -> BTreeSet<String> {

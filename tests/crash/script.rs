@@ -196,10 +196,14 @@ impl Runner {
         let position = self.run.disk.position();
         match done {
             Ok(()) => {
-                self.state = next;
+                let before = std::mem::replace(&mut self.state, next);
                 // What was flushed is durable once the log was synced: by a close, or because something was sealed.
-                let synced =
-                    !matches!(op.act, Act::Add(_) | Act::Batch(_) | Act::Update { .. } | Act::Delete { .. });
+                let synced = match &op.act {
+                    Act::Add(_) | Act::Batch(_) | Act::Update { .. } | Act::Delete { .. } => false,
+                    // One that finds nothing to add does nothing.
+                    Act::Import(all) => all.iter().any(|new| !before.keeps(&op.name, new)),
+                    _ => true,
+                };
                 // A close tells nobody when its sync failed.
                 if !flush || synced && self.run.disk.faults() == self.faults {
                     self.certain(position);

@@ -31,6 +31,8 @@ pub struct Plan {
     pub background: bool,
     /// Ends a run early, after the first failures.
     pub until_failure: bool,
+    /// One script alone: that of the seed that a failure tells.
+    pub script: Option<u64>,
     /// No new script is begun after so long.
     pub limit: Option<Duration>,
 }
@@ -46,6 +48,7 @@ impl Default for Plan {
             faults: false,
             background: false,
             until_failure: false,
+            script: None,
             limit: None,
         }
     }
@@ -153,6 +156,11 @@ pub fn run_here(plan: &Plan) -> Figures {
     let begun = Instant::now();
     let mut figures = Figures::default();
     let mut seeds = Random(plan.seed);
+    if let Some(seed) = plan.script {
+        script(plan, seed, &mut figures);
+        figures.seconds = begun.elapsed().as_secs_f64();
+        return figures;
+    }
     while figures.points[0] < plan.points
         && !(plan.until_failure && figures.failed() > 0)
         && plan.limit.is_none_or(|limit| begun.elapsed() < limit)

@@ -21,6 +21,9 @@ pub struct Options {
     /// What chance follows from.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Runs one script alone, of the seed that a failure told, with the same further options.
+    #[arg(long, conflicts_with = "points")]
+    script: Option<u64>,
     /// Threads that run scripts, each its own.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     threads: u8,
@@ -63,7 +66,8 @@ pub fn crash(options: &Options) -> Result<(), Failure> {
 fn cuts(options: &Options) -> Result<(), Failure> {
     /// Cut points that a thread makes at a time.
     const SHARE: u64 = 20_000;
-    let (begun, left) = (std::time::Instant::now(), AtomicU64::new(options.points.div_ceil(SHARE)));
+    let shares = options.script.map_or(options.points.div_ceil(SHARE), |_| 1);
+    let (begun, left) = (std::time::Instant::now(), AtomicU64::new(shares));
     let all = Mutex::new(Figures::default());
     let work = || -> Result<(), Failure> {
         while let Ok(share) = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)) {
@@ -75,6 +79,7 @@ fn cuts(options: &Options) -> Result<(), Failure> {
                 torn: options.torn,
                 again: options.again,
                 background: options.background,
+                script: options.script,
                 ..Plan::default()
             };
             let figures = run(&plan).map_err(|error| Failure::Simulator(error.to_string()))?;
