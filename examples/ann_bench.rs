@@ -206,7 +206,7 @@ fn build(options: &Options, dir: &Path) -> Outcome<()> {
     line("machine", &report::machine())?;
     line("data", &json!({ "rows": count, "dims": dims, "queries": questions.len() }))?;
 
-    let gallery = vectors_only::gallery(dir, dims)?;
+    let gallery = vectors_only::gallery(dir, dims, 1)?;
     one_by_one(options, &gallery, &mut rows)?;
     burst(options, &gallery, &mut rows)?;
 
@@ -380,7 +380,7 @@ fn rate(figure: &str, rows: usize, seconds: f64, fields: Value, mut latencies: L
 
 fn search(options: &Options, dir: &Path) -> Outcome<()> {
     let opened =
-        Opened::new(dir, NAME, npy::Array::<f32>::open(&options.dir.join("queries.npy"))?.columns())?;
+        Opened::new(dir, NAME, npy::Array::<f32>::open(&options.dir.join("queries.npy"))?.columns(), 1)?;
     let questions = questions(&options.dir)?;
     opened.describe(dir, &questions)?;
     let plan = measure::Plan { efforts: &options.efforts, passes: options.passes, threads: options.threads };

@@ -290,7 +290,7 @@ fn build(options: &Options) -> Outcome<()> {
     let tagger = Tagger::new(options.seed, options.rows);
     let prepared = begun.elapsed().as_secs_f64();
 
-    let gallery = vectors_only::gallery(&gallery_dir(&options.dir), DIMS)?;
+    let gallery = vectors_only::gallery(&gallery_dir(&options.dir), DIMS, cores)?;
     let keys = ["color", "shop", "rare"];
     gallery.create(&CreateInstance::new(NAME, vectors_only::MODEL).tags(keys))?;
     let instance = gallery.instance(NAME)?;
@@ -425,7 +425,9 @@ fn load(dir: &Path) -> Outcome<(Questions, Filter)> {
 
 fn search(options: &Options) -> Outcome<()> {
     let dir = gallery_dir(&options.dir);
-    let opened = Opened::new(&dir, NAME, DIMS)?;
+    // A search of many rows may take every core, as it does in a program that sets nothing.
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let opened = Opened::new(&dir, NAME, DIMS, cores)?;
     let (questions, filter) = load(&options.dir)?;
     opened.describe(&dir, &questions)?;
     let plan =

@@ -297,6 +297,7 @@ pub(crate) struct Opened {
     pub(crate) instance: Instance,
     /// Lives as long as the instance is used.
     _gallery: Gallery,
+    search_threads: usize,
     took: Duration,
     /// The process's own memory before, and what opening added to it.
     before: Option<u64>,
@@ -306,14 +307,14 @@ pub(crate) struct Opened {
 impl Opened {
     /// Opens an instance. To be called before the process does anything else: memory that was used and let go of is
     /// used again, and what opening takes could hide in it.
-    pub(crate) fn new(dir: &Path, name: &str, dims: usize) -> Outcome<Self> {
+    pub(crate) fn new(dir: &Path, name: &str, dims: usize, search_threads: usize) -> Outcome<Self> {
         let before = report::own_memory(true);
         let begun = Instant::now();
-        let gallery = vectors_only::gallery(dir, dims)?;
+        let gallery = vectors_only::gallery(dir, dims, search_threads)?;
         let instance = gallery.instance(name)?;
         let took = begun.elapsed();
         let heap = Self::since(before);
-        Ok(Self { instance, _gallery: gallery, took, before, heap })
+        Ok(Self { instance, _gallery: gallery, search_threads, took, before, heap })
     }
 
     fn since(before: Option<u64>) -> Option<u64> {
@@ -343,6 +344,8 @@ impl Opened {
                 "first_search_ms": ms(first),
                 "heap_bytes": self.heap,
                 "heap_bytes_of_searching": warm,
+                // One search may take so many.
+                "search_threads": self.search_threads,
             }),
         )?;
         let each = round(bytes as f64 / rows as f64, 1);

@@ -32,7 +32,7 @@ impl Embedder for VectorsOnly {
     }
 }
 
-/// Opens the gallery of a directory with a model for vectors of `dims` values.
-pub(crate) fn gallery(dir: &Path, dims: usize) -> Result<Gallery> {
-    Gallery::builder(dir).model(VectorsOnly { blocks: [dims] }).open()
+/// Opens the gallery of a directory with a model for vectors of `dims` values. One search takes at most so many threads.
+pub(crate) fn gallery(dir: &Path, dims: usize, search_threads: usize) -> Result<Gallery> {
+    Gallery::builder(dir).model(VectorsOnly { blocks: [dims] }).search_threads(search_threads).open()
 }

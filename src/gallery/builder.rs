@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
 
 use super::{Core, Gallery, dir_error};
 use crate::error::{Cause, Error, Operation, Result};
 use crate::features::{Embedder, Model};
 use crate::image::SizeLimits;
-use crate::instance::Resolver;
+use crate::instance::{Crew, Resolver};
 use crate::store::disk::{Disk, RealDisk};
 use crate::store::{Durability, Options};
 
@@ -25,6 +26,7 @@ pub struct GalleryBuilder {
     models: Vec<Arc<dyn Embedder>>,
     resolver: Option<Arc<dyn Resolver>>,
     limits: SizeLimits,
+    search_threads: Option<usize>,
     options: Options,
     read_only: bool,
 }
@@ -37,6 +39,7 @@ impl GalleryBuilder {
             models: crate::features::built_in(),
             resolver: None,
             limits: SizeLimits::default(),
+            search_threads: None,
             options: Options {
                 durability: Durability::Sync,
                 tail_rows: TAIL_ROWS,
@@ -111,6 +114,15 @@ impl GalleryBuilder {
         self
     }
 
+    /// Threads that one search may take, its caller's included; as many as the machine has cores unless it is set. Only
+    /// searches that read very many images take more than one (exhaustive ones, filters that some ten thousand pass). All
+    /// searches of the gallery at once take at most one less beside those of their callers.
+    #[must_use]
+    pub fn search_threads(mut self, threads: usize) -> Self {
+        self.search_threads = Some(threads);
+        self
+    }
+
     /// Opens instances without their lock, beside a writer in another process: changes give IS.2105, and what
     /// is read is the state at the opening.
     #[must_use]
@@ -127,6 +139,14 @@ impl GalleryBuilder {
         self
     }
 
+    /// Puts a disk in memory under the gallery: its directory is a path there.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn memory_disk(mut self, disk: crate::store::MemoryDisk) -> Self {
+        self.disk = Arc::new(disk);
+        self
+    }
+
     /// Opens the gallery; its directory is made if need be.
     ///
     /// # Errors
@@ -138,6 +158,8 @@ impl GalleryBuilder {
             let model = Model::new(embedder).map_err(|e| Error::new(operation, e))?;
             models.insert(model.name().to_owned(), model);
         }
+        let cores = || thread::available_parallelism().map_or(1, usize::from);
+        let search_threads = self.search_threads.unwrap_or_else(cores);
         if !self.read_only {
             let made = self.disk.create_dirs(&self.dir);
             made.map_err(|e| Error::new(operation, Cause::Directory(dir_error("create", &self.dir)(e))))?;
@@ -149,6 +171,7 @@ impl GalleryBuilder {
                 models,
                 resolver: self.resolver,
                 limits: self.limits,
+                crew: Arc::new(Crew::new(search_threads)),
                 options: self.options,
                 read_only: self.read_only,
                 entries: Mutex::default(),

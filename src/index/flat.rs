@@ -1,5 +1,7 @@
 //! Exhaustive search.
 
+use std::ops::Range;
+
 use roaring::RoaringBitmap;
 
 use super::rows::Rows;
@@ -23,18 +25,35 @@ pub(crate) trait Score {
 }
 
 /// Which rows to score, and which scores count.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Scan<'a> {
     /// Which part of the snapshot the rows are: goes into [`Place`].
     pub(crate) part: u32,
-    /// Number of rows.
-    pub(crate) rows: u32,
-    /// The only rows that count; all when there are none.
+    /// Positions of the rows.
+    pub(crate) rows: Range<u32>,
+    /// The only rows of them that count; all when there are none.
     pub(crate) only: Option<&'a RoaringBitmap>,
     /// Rows that do not count.
     pub(crate) dead: &'a RoaringBitmap,
     /// Scores below it do not count.
     pub(crate) min_score: f32,
+}
+
+impl<'a> Scan<'a> {
+    /// The same rows in scans of at most `len` of them.
+    pub(crate) fn pieces(&self, len: u32) -> impl Iterator<Item = Scan<'a>> + '_ {
+        let mut start = self.rows.start;
+        std::iter::from_fn(move || {
+            let end = match self.only {
+                Some(only) => only.range(start..self.rows.end).nth(len as usize),
+                None => start.checked_add(len),
+            };
+            let end = end.unwrap_or(self.rows.end).min(self.rows.end);
+            let piece = Scan { rows: start..end, ..self.clone() };
+            start = end;
+            (!piece.rows.is_empty()).then_some(piece)
+        })
+    }
 }
 
 /// Scores every row that counts, offers it to `top`, and returns `(rows scored, rows at or above the minimum)`.
@@ -52,17 +71,23 @@ pub(crate) fn scan<R: Rows, Q: Score>(
     let mut state = State { rows, query, scan, top, scored: 0, counted: 0 };
     match scan.only {
         Some(only) => {
-            let mut positions = only.iter().filter(|&position| !scan.dead.contains(position));
-            let (mut batch, mut ahead, mut likely) = (Vec::new(), Vec::new(), Vec::new());
+            let rows_of = scan.rows.clone();
+            let mut positions = only.range(rows_of).filter(|&position| !scan.dead.contains(position));
+            let (mut batch, mut ahead, mut far) = (Vec::new(), Vec::new(), Vec::new());
+            let mut likely = Vec::new();
             let mut next = |batch: &mut Vec<u32>| {
                 batch.clear();
-                batch.extend(positions.by_ref().take(BATCH).inspect(|&position| rows.soon(position)));
+                batch.extend(positions.by_ref().take(BATCH).inspect(|&position| rows.soon_page(position)));
             };
             next(&mut ahead);
+            next(&mut far);
+            ahead.iter().for_each(|&position| rows.soon(position));
             while !ahead.is_empty() {
+                // Memory works on the next batch while this one is scored, and on the addresses of the one after it.
                 std::mem::swap(&mut batch, &mut ahead);
-                // Memory works on the next batch while this one is scored.
-                next(&mut ahead);
+                std::mem::swap(&mut ahead, &mut far);
+                next(&mut far);
+                ahead.iter().for_each(|&position| rows.soon(position));
                 likely.clear();
                 for &position in &batch {
                     let run = rows.run(position..position + 1)?;
@@ -79,9 +104,9 @@ pub(crate) fn scan<R: Rows, Q: Score>(
         }
         None => {
             let any_dead = !scan.dead.is_empty();
-            let mut position = 0;
-            while position < scan.rows {
-                let run = rows.run(position..scan.rows.min(position.saturating_add(RUN)))?;
+            let Range { start: mut position, end } = scan.rows;
+            while position < end {
+                let run = rows.run(position..end.min(position.saturating_add(RUN)))?;
                 for (codes, inv_norms) in run.codes.chunks_exact(dims).zip(run.inv_norms.chunks_exact(blocks))
                 {
                     if (!any_dead || !scan.dead.contains(position)) && state.may_count(codes, inv_norms) {
@@ -116,13 +141,13 @@ pub(crate) fn visit<R: Rows, Q: Score>(
         Ok(())
     };
     match scan.only {
-        Some(only) => only.iter().try_for_each(&mut one),
-        None => (0..scan.rows).try_for_each(&mut one),
+        Some(only) => only.range(scan.rows.clone()).try_for_each(&mut one),
+        None => scan.rows.clone().try_for_each(&mut one),
     }
 }
 
 /// Rows that wait for their memory together, when they do not lie one after another.
-const BATCH: usize = 16;
+const BATCH: usize = 64;
 
 struct State<'s, 'a, R, Q> {
     rows: &'s R,
@@ -271,11 +296,23 @@ mod tests {
             let query = QueryCode::new(&layout, &code(seeds[0]), &[0.7, 0.3][..layout.blocks()]);
             let only: RoaringBitmap = (0..seeds.len() as u32).filter(|p| p % 3 != 1).collect();
             let dead: RoaringBitmap = dead.into_iter().filter(|&p| (p as usize) < seeds.len()).collect();
-            let rows = seeds.len() as u32;
+            // As one scan, and as scans of pieces.
+            let rows = 0..seeds.len() as u32;
             let which =
-                Scan { part: 2, rows, only: filtered.then_some(&only), dead: &dead, min_score: min };
+                Scan { part: 2, rows: rows.clone(), only: filtered.then_some(&only), dead: &dead, min_score: min };
             let mut top = Top::new(keep);
             let counts = scan(&held, &query, &which, layout.dims(), layout.blocks(), &mut top).unwrap();
+            prop_assert_eq!((top.into_sorted(), counts), brute(&held, &query, &which, keep));
+            let mut pieces: Vec<Scan<'_>> = which.pieces(7).collect();
+            pieces.reverse();
+            let (mut top, mut counts) = (Top::new(keep), (0, 0));
+            for piece in &pieces {
+                let mut own = Top::new(keep);
+                let counted =
+                    scan(&held, &query, piece, layout.dims(), layout.blocks(), &mut own).unwrap();
+                counts = (counts.0 + counted.0, counts.1 + counted.1);
+                top.join(own);
+            }
             prop_assert_eq!((top.into_sorted(), counts), brute(&held, &query, &which, keep));
         }
     }
@@ -290,7 +327,7 @@ mod tests {
         let held = Held::new((0..20_000).map(code).collect());
         let query = QueryCode::new(&layout, &code(77), &[1.0, 1.0]);
         let dead = RoaringBitmap::new();
-        let all = Scan { part: 0, rows: 20_000, only: None, dead: &dead, min_score: f32::NEG_INFINITY };
+        let all = Scan { part: 0, rows: 0..20_000, only: None, dead: &dead, min_score: f32::NEG_INFINITY };
         let mut top = Top::new(10);
         scan(&held, &query, &all, 256, 2, &mut top).unwrap();
         assert_eq!(top.into_sorted()[0].place.position, 77);

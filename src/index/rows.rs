@@ -27,6 +27,9 @@ pub(crate) trait Rows {
     /// rows.
     fn fine(&self, position: u32) -> Result<&[u8], Self::Error>;
 
+    /// Says that the codes of a row will be asked for soon.
+    fn soon_page(&self, _position: u32) {}
+
     /// Says that the codes and norms of a row will be read soon.
     fn soon(&self, _position: u32) {}
 

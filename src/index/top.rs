@@ -42,6 +42,11 @@ impl Top {
         Self { keep, rows: Vec::new(), bar: f32::NEG_INFINITY }
     }
 
+    /// How many rows are kept at most.
+    pub(crate) fn keep(&self) -> usize {
+        self.keep
+    }
+
     /// A score below this need not be offered.
     pub(crate) fn bar(&self) -> f32 {
         self.bar
@@ -60,6 +65,11 @@ impl Top {
         if self.rows.len() >= self.keep.saturating_add(self.keep.max(SPARE)) {
             self.cut();
         }
+    }
+
+    /// Takes over the rows of another.
+    pub(crate) fn join(&mut self, other: Self) {
+        other.rows.into_iter().for_each(|row| self.offer(row));
     }
 
     fn cut(&mut self) {

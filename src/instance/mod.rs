@@ -2,6 +2,7 @@
 
 mod batch;
 mod copies;
+mod crew;
 mod import;
 mod reply;
 mod request;
@@ -13,6 +14,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 pub use batch::{BatchOptions, Progress};
 pub use copies::{Copies, CopyHit, CopyQuery};
+pub(crate) use crew::Crew;
 pub use import::Imported;
 pub use reply::{Added, Found, Hit, Page};
 pub use request::{Add, Delete, Effort, Query, Source, Update};
@@ -62,6 +64,7 @@ pub(crate) struct Inner {
     model: Model,
     resolver: Option<Arc<dyn Resolver>>,
     limits: SizeLimits,
+    crew: Arc<Crew>,
     /// None once the instance was closed or deleted.
     store: RwLock<Option<Arc<Store>>>,
     /// Told when the store is closed.
@@ -81,10 +84,11 @@ impl Inner {
         model: Model,
         resolver: Option<Arc<dyn Resolver>>,
         limits: SizeLimits,
+        crew: Arc<Crew>,
         store: Store,
         on_close: Box<dyn Fn() + Send + Sync>,
     ) -> Self {
-        Self { name, model, resolver, limits, store: RwLock::new(Some(Arc::new(store))), on_close }
+        Self { name, model, resolver, limits, crew, store: RwLock::new(Some(Arc::new(store))), on_close }
     }
 
     pub(crate) fn store(&self) -> Option<Arc<Store>> {

@@ -29,6 +29,13 @@ const SPARSE: u64 = 50;
 /// Rows of lists whose codes are looked at in the time that one image that passes is read in, which lies anywhere.
 const ROWS_FOR_ONE: u64 = 20;
 
+/// Images that a thread scores at a time when several search together, some milliseconds of work; when they lie one after
+/// another.
+const PIECE: u32 = 1 << 16;
+
+/// And how many times fewer when they lie anywhere.
+const APART: u32 = 16;
+
 /// Pages that begin later are found by counting, so that memory does not grow with the offset.
 const DEEP: u64 = 20_000;
 
@@ -37,6 +44,9 @@ const HELD: u64 = 50_000;
 
 /// What the depth of a search under a filter is multiplied by: images that pass are not spread evenly over the lists.
 const UNEVEN: f64 = 1.25;
+
+/// A search where only so much of the usual share of images passes is far from most of those that do.
+const APART_SHARE: f64 = 0.7;
 
 /// Lengths of the prefixes that a ranking by lists is put together of; one more than pages end at, for the image itself.
 /// The first serves searches for few hits alone.
@@ -97,11 +107,10 @@ impl Passing {
         self.count
     }
 
-    /// How much deeper among all `live` images the best of these lie: the best ten of one image in twelve as deep as the
-    /// best 120 of all, and less evenly.
-    pub(super) fn depth(&self, live: u64) -> f64 {
+    /// What share of all `live` images these are.
+    pub(super) fn share(&self, live: u64) -> f64 {
         match self.parts {
-            Some(_) => UNEVEN * live as f64 / self.count.max(1) as f64,
+            Some(_) => self.count as f64 / live.max(1) as f64,
             None => 1.0,
         }
     }
@@ -244,7 +253,7 @@ impl Reader {
             }
         }
         let found = Found { rows_scanned: 0, lists_probed: 0, exact: true };
-        let hits = self.page(query, top.into_sorted(), |_| None)?;
+        let hits = self.page(query, &top.into_sorted(), |_| None)?;
         Ok(Page { count: passing.count, hits, found })
     }
 
@@ -260,22 +269,22 @@ impl Reader {
         let mode = query.mode.unwrap_or(if region.is_some() { Mode::Balanced } else { Mode::Default });
         let curve = model.curve(mode);
         let min_score = query.min_sim.map_or(f32::NEG_INFINITY, |min| curve.raw_for(min));
-        let gap = self.gap(query, passing, mode);
+        let gap = |share: f64| self.gap(query, passing, mode, share);
         let exact = query.effort == Effort::Exact
             || !self.snapshot.has_lists()
-            || passing.parts.is_some() && self.few_pass(passing, row, mode, gap);
+            || passing.parts.is_some() && self.few_pass(passing, row, mode, gap(passing.share(self.len())));
         if query.offset > DEEP && (exact || min_score == f32::NEG_INFINITY) {
             let before = if exact {
                 Ranking::default()
             } else {
-                self.prefixes(query, passing, row, (mode, gap), usize::MAX)?
+                self.prefixes(query, passing, row, (mode, &gap), usize::MAX)?
             };
             return self.deep_page(query, passing, row, (mode, min_score), itself, before);
         }
         let Ranking { mut rows, mut count, found } = if exact {
             self.by_all(query, passing, row, mode, min_score)?
         } else {
-            self.by_lists(query, passing, row, (mode, gap), min_score)?
+            self.by_lists(query, passing, row, (mode, &gap), min_score)?
         };
         if let Some(place) = itself {
             let passes = passing.contains(place);
@@ -290,7 +299,7 @@ impl Reader {
                 rows.insert(0, Ranked { score: 1.0, order: self.snapshot.order(place)?, place });
             }
         }
-        let hits = self.page(query, rows, |score| Some(curve.sim(score)))?;
+        let hits = self.page(query, &rows, |score| Some(curve.sim(score)))?;
         Ok(Page { count, hits, found })
     }
 
@@ -333,7 +342,11 @@ impl Reader {
             for part in self.snapshot.parts() {
                 let (rows, dead) = self.snapshot.part(part);
                 let only = passing.parts.as_ref().and_then(|parts| parts.get(part as usize));
-                self.snapshot.visit(&code, &Scan { part, rows, only, dead, min_score }, &mut *each)?;
+                self.snapshot.visit(
+                    &code,
+                    &Scan { part, rows: 0..rows, only, dead, min_score },
+                    &mut *each,
+                )?;
             }
             found.rows_scanned += passing.count;
             Ok(())
@@ -369,7 +382,7 @@ impl Reader {
         count -= u64::from(itself.is_some() && query.exclude_self);
         let curve = self.instance.inner.model.curve(mode);
         let page = Query { offset: 0, ..query.clone() };
-        let hits = self.page(&page, top.into_sorted(), |score| Some(curve.sim(score)))?;
+        let hits = self.page(&page, &top.into_sorted(), |score| Some(curve.sim(score)))?;
         Ok(Page { count, hits, found })
     }
 
@@ -384,11 +397,12 @@ impl Reader {
         query: &Query<'_>,
         passing: &Passing,
         row: &RowCode,
-        (mode, gap): (Mode, f32),
+        (mode, gap): (Mode, &dyn Fn(f64) -> f32),
         min_score: f32,
     ) -> Result<Ranking, StoreError> {
         let until = query.budget.and_then(|budget| Instant::now().checked_add(budget));
-        let look = Look { only: passing.parts.as_deref(), min_score, until };
+        let share = passing.share(self.len());
+        let look = Look { only: passing.parts.as_deref(), share, min_score, until };
         let wanted = keep(query, passing.count).saturating_add(1);
         if min_score > f32::NEG_INFINITY {
             // Every row at or above the minimum is looked for, so there is but one ranking.
@@ -415,11 +429,12 @@ impl Reader {
         query: &Query<'_>,
         passing: &Passing,
         row: &RowCode,
-        (mode, gap): (Mode, f32),
+        (mode, gap): (Mode, &dyn Fn(f64) -> f32),
         wanted: usize,
     ) -> Result<Ranking, StoreError> {
         let until = query.budget.and_then(|budget| Instant::now().checked_add(budget));
-        let look = Look { only: passing.parts.as_deref(), min_score: f32::NEG_INFINITY, until };
+        let share = passing.share(self.len());
+        let look = Look { only: passing.parts.as_deref(), share, min_score: f32::NEG_INFINITY, until };
         let mut found = Found { rows_scanned: 0, lists_probed: 0, exact: false };
         let (mut rows, mut placed) = (Vec::new(), HashSet::new());
         let prefixes = if query.limit < PREFIXES[0] as u32 { &PREFIXES[..] } else { &PREFIXES[1..] };
@@ -441,18 +456,23 @@ impl Reader {
 
     /// How far below the best list a search looks: by the limit and not by the offset, so that all pages of a query
     /// look equally far.
-    fn gap(&self, query: &Query<'_>, passing: &Passing, mode: Mode) -> f32 {
+    fn gap(&self, query: &Query<'_>, passing: &Passing, mode: Mode, share: f64) -> f32 {
         let reach = match query.effort {
             Effort::Fast => Reach::Fast,
             Effort::High => Reach::High,
             _ => Reach::Default,
         };
-        self.reach(reach, mode, f64::from(query.limit) * passing.depth(self.snapshot.live()))
+        self.reach(reach, mode, query.limit as usize, passing, share)
     }
 
-    pub(super) fn reach(&self, reach: Reach, mode: Mode, depth: f64) -> f32 {
+    /// The gap for so many hits when `share` of the images near the query pass: the best ten of one image in twelve lie as deep
+    /// as the best 120 of all, and less evenly.
+    pub(super) fn reach(&self, reach: Reach, mode: Mode, hits: usize, passing: &Passing, share: f64) -> f32 {
+        let deeper = if passing.parts.is_some() { UNEVEN / share } else { 1.0 };
+        // Far from most images that pass nothing lies as what was measured, so rather more is searched.
+        let reach = if share < APART_SHARE * passing.share(self.len()) { Reach::High } else { reach };
         let gaps = self.snapshot.centres.last().and_then(|centres| centres.entry.gaps.as_ref());
-        Gaps::of(gaps, mode as usize, reach, depth)
+        Gaps::of(gaps, mode as usize, reach, hits as f64 * deeper)
     }
 
     /// Whether reading the images that pass a filter costs less than searching lists.
@@ -469,33 +489,53 @@ impl Reader {
     }
 
     /// Scores every image that passes; gives how many were scored, and how many of them are at or above the minimum.
+    ///
+    /// Many are shared among threads. The answer is the same on any number of them.
     pub(super) fn scan_all(
         &self,
-        code: &impl Score,
+        code: &(impl Score + Sync),
         passing: &Passing,
         min_score: f32,
         top: &mut Top,
     ) -> Result<(u64, u64), StoreError> {
-        let (mut scanned, mut count) = (0, 0);
-        for part in self.snapshot.parts() {
-            let (rows, dead) = self.snapshot.part(part);
-            let only = passing.parts.as_ref().and_then(|parts| parts.get(part as usize));
-            let scan = Scan { part, rows, only, dead, min_score };
-            let (scored, counted) = self.snapshot.scan(code, &scan, top)?;
-            scanned += scored;
-            count += counted;
+        let scans: Vec<Scan<'_>> = self
+            .snapshot
+            .parts()
+            .map(|part| {
+                let (rows, dead) = self.snapshot.part(part);
+                let only = passing.parts.as_ref().and_then(|parts| parts.get(part as usize));
+                Scan { part, rows: 0..rows, only, dead, min_score }
+            })
+            .collect();
+        // Rows that lie anywhere take so much longer than those that lie one after another.
+        let piece = if passing.parts.is_some() { PIECE / APART } else { PIECE };
+        let helpers = usize::try_from(passing.count / u64::from(piece)).unwrap_or(usize::MAX);
+        let pieces =
+            if helpers == 0 { scans } else { scans.iter().flat_map(|scan| scan.pieces(piece)).collect() };
+        let keep = top.keep();
+        let start = || (Top::new(keep), (0, 0));
+        let shares = self.instance.inner.crew.share(&pieces, helpers, start, |(top, sums), piece| {
+            let (scored, counted) = self.snapshot.scan(code, piece, top)?;
+            *sums = (sums.0 + scored, sums.1 + counted);
+            Ok(())
+        });
+        let mut all = (0, 0);
+        for (own, sums) in shares? {
+            top.join(own);
+            all = (all.0 + sums.0, all.1 + sums.1);
         }
-        Ok((scanned, count))
+        Ok(all)
     }
 
     fn page(
         &self,
         query: &Query<'_>,
-        ranking: Vec<Ranked>,
+        ranking: &[Ranked],
         sim: impl Fn(f32) -> Option<f32>,
     ) -> Result<Vec<Hit>, StoreError> {
         let skip = usize::try_from(query.offset).unwrap_or(usize::MAX);
-        let page = ranking.into_iter().skip(skip).take(query.limit as usize);
+        let page = ranking.iter().skip(skip).take(query.limit as usize);
+        self.snapshot.soon_hits(page.clone().map(|ranked| ranked.place));
         page.map(|ranked| {
             Ok(Hit {
                 path: self.snapshot.path(ranked.place)?.to_owned(),

@@ -10,7 +10,7 @@ use super::centres::Centres;
 use super::error::StoreError;
 use super::frame::Uuid;
 use super::record::Hash;
-use super::segment::Segment;
+use super::segment::{Segment, Step};
 use super::tail::Tail;
 use crate::index::{self, Place, Ranked, RowRun, Rows, Scan, Score, Top};
 use crate::tags::{Filter, Schema, TagSet};
@@ -186,6 +186,17 @@ impl Snapshot {
         match self.at(place.part) {
             Part::Segment(segment) => segment.order(place.position),
             Part::Tail(tail) => tail.order(place.position),
+        }
+    }
+
+    /// Says that the paths and tags of these rows will be read soon.
+    pub(crate) fn soon_hits(&self, places: impl Iterator<Item = Place> + Clone) {
+        for step in [Step::Offsets, Step::Bytes, Step::Terms] {
+            for place in places.clone() {
+                if let Part::Segment(segment) = self.at(place.part) {
+                    segment.soon_hit(place.position, step);
+                }
+            }
         }
     }
 

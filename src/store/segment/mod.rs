@@ -14,7 +14,7 @@ mod write;
 
 #[cfg(feature = "fuzzing")]
 pub(crate) use fuzzing::reseal;
-pub(crate) use read::Segment;
+pub(crate) use read::{Segment, Step};
 pub(crate) use salvage::Salvage;
 pub(crate) use write::{Group, RowSource, SegmentFile, write};
 

@@ -302,6 +302,31 @@ impl Segment {
             .map_err(|_| self.damaged(Kind::Paths, start, "a path is not UTF-8"))
     }
 
+    /// Says that the path and the tags of a row will be read soon. Each step asks for what the one before tells the place of,
+    /// so the same step is to be done for all rows first.
+    pub(crate) fn soon_hit(&self, position: u32, step: Step) {
+        let at = position as usize;
+        let terms = || self.span(Kind::RowTermOffsets, at).unwrap_or_default();
+        match step {
+            Step::Offsets => {
+                self.soon_bytes(Kind::PathOffsets, at * 8..at * 8 + 16);
+                self.soon_bytes(Kind::RowTermOffsets, at * 8..at * 8 + 16);
+            }
+            // Damage is told by the reading itself.
+            Step::Bytes => {
+                self.soon_bytes(Kind::Paths, self.span(Kind::PathOffsets, at).unwrap_or_default());
+                let terms = terms();
+                self.soon_bytes(Kind::RowTerms, terms.start.saturating_mul(4)..terms.end.saturating_mul(4));
+            }
+            Step::Terms => {
+                for number in terms().filter_map(|index| self.u32_at(Kind::RowTerms, index).ok()) {
+                    let at = number as usize * 8;
+                    self.soon_bytes(Kind::TermOffsets, at..at + 16);
+                }
+            }
+        }
+    }
+
     pub(crate) fn hash(&self, position: u32) -> Result<Hash, StoreError> {
         if self.len(Kind::Hashes) == 0 {
             return Ok([0; 32]);
@@ -427,6 +452,12 @@ impl ListedRows for Segment {
 impl Rows for Segment {
     type Error = StoreError;
 
+    fn soon_page(&self, position: u32) {
+        let at = position as usize;
+        self.soon_bytes(Kind::Codes, at * self.dims..at * self.dims + 1);
+        self.soon_bytes(Kind::InvNorms, at * self.blocks * 4..at * self.blocks * 4 + 1);
+    }
+
     fn soon(&self, position: u32) {
         let at = position as usize;
         self.soon_bytes(Kind::Codes, at * self.dims..(at + 1) * self.dims);
@@ -455,6 +486,14 @@ impl Rows for Segment {
     fn order(&self, position: u32) -> Result<u64, StoreError> {
         self.u64_at(Kind::Orders, position as usize)
     }
+}
+
+/// What of a row's path and tags is asked for; see [`Segment::soon_hit`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Step {
+    Offsets,
+    Bytes,
+    Terms,
 }
 
 struct Table {
