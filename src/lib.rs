@@ -34,7 +34,8 @@
 //! # What is promised
 //!
 //! * `Ok` from a change means that it is synced to disk ([`Durability`] tells the exception), and that every later
-//!   search sees it. Of changes that were acknowledged before a `SIGKILL` none was lost, in any run.
+//!   search sees it; `docs/durability.md` says so case by case. Of changes that were acknowledged before a `SIGKILL` or a
+//!   simulated power cut none was lost, in any run.
 //! * `sim` is 1 for the same picture and for no other; 95 % of unrelated pictures are at or under .2; from .9 on it is a
 //!   copy or the same object in the same view, nearly always. `docs/model.md` has the figures.
 //! * Tags filter first: under any tags the best matches are found, and `count` is exact.
@@ -68,7 +69,9 @@
 //!   service: module `wire`. Brings `serde_json` and `base64`.
 //! * `tracing`: a span of each public operation, of the target `lookalike` and the level DEBUG, with the fields `instance`, `count`
 //!   (hits, images: what came of it) and, of a refused one, `code`. Brings `tracing`; without it nothing is left of them.
-//! * `testing`: a disk that fails on demand, for tests of programs that must survive one.
+//! * `testing`: a disk that fails on demand, and a disk in memory that knows what a power cut leaves of it, for tests of
+//!   programs that must survive both.
+//! * `seeded-bugs`: bugs to be planted in the store, for tests of those tests. Never for programs.
 //! * `fit`: raw descriptors, for `cargo xtask fit-projection`; without promises about versions.
 //!
 //! Requests and answers are serde types without any feature. Rust 1.95 is the least that is tested; it rises in minor
@@ -122,5 +125,7 @@ pub use tags::Tags;
 /// What tests of programs that must survive a failing disk need.
 #[cfg(feature = "testing")]
 pub mod testing {
-    pub use crate::store::{DiskCall, FaultDisk};
+    pub use crate::store::{Cuts, DiskCall, DiskFault, FaultDisk, MemoryDisk, Survivors};
+    #[cfg(feature = "seeded-bugs")]
+    pub use crate::store::{Planted, SeededBug};
 }

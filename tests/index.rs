@@ -251,6 +251,41 @@ fn filters_large_and_small() {
     assert!(same as f32 >= 0.95 * (10 * queries) as f32, "{same} of {}", 10 * queries);
 }
 
+/// Images that pass may all lie on the other side of the query: then the lists near it tell so, and more are searched.
+#[test]
+fn filters_of_a_region_far_away() {
+    let bed = Bed::with(|b| b.model(Pairs).train_rows(2_000));
+    let pairs = instance(&bed);
+    let mut random = Random(9);
+    let all: Vec<Vec<f32>> = (0..60_000).map(|_| clustered(&mut random)).collect();
+    let side = |vector: &[f32]| vector[0] + vector[1] > 0.5;
+    let adds = (0..).zip(&all).map(|(i, vector)| {
+        let tags = Tags::from([("color", if side(vector) { "this" } else { "that" })]);
+        Add::new(format!("row/{i}"), Source::vector(&vector[..])).tags(tags)
+    });
+    assert_eq!(pairs.import(adds).unwrap().added, 60_000);
+    let passing = all.iter().filter(|vector| side(vector)).count();
+    assert!((6_000..40_000).contains(&passing), "{passing}");
+    let (mut same, mut asked, mut probed) = (0, 0, [0u64; 2]);
+    while asked < 40 {
+        let vector = clustered(&mut random);
+        if side(&vector) {
+            continue;
+        }
+        asked += 1;
+        let query = Query::vector(&vector[..]).tag("color", "this");
+        let page = pairs.search(&query).unwrap();
+        let exact: HashSet<String> = paths(&pairs, &query.effort(Effort::Exact)).into_iter().collect();
+        same += page.hits.iter().filter(|hit| exact.contains(&hit.path)).count();
+        probed[0] += page.found.lists_probed;
+        probed[1] +=
+            pairs.search(&Query::vector(&vector[..]).tag("color", "that")).unwrap().found.lists_probed;
+    }
+    println!("{same} of {} found, {probed:?} lists", 10 * asked);
+    assert!(same as f32 >= 0.97 * (10 * asked) as f32, "{same} of {}", 10 * asked);
+    assert!(probed[0] > probed[1], "{probed:?} lists searched");
+}
+
 #[test]
 fn a_minimum_counts_what_lists_hold() {
     let bed = Bed::with(|b| b.model(Pairs).train_rows(2_000));

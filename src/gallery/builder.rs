@@ -151,6 +151,14 @@ impl GalleryBuilder {
         self
     }
 
+    /// Puts a disk in memory under the gallery: its directory is a path there.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn memory_disk(mut self, disk: crate::store::MemoryDisk) -> Self {
+        self.disk = Arc::new(disk);
+        self
+    }
+
     /// Opens the gallery; its directory is made if need be.
     ///
     /// # Errors

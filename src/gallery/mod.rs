@@ -27,8 +27,8 @@ use crate::store::{
 use crate::tags::Schema;
 use crate::trace::span;
 
-/// Directories that are being removed begin with this, and no instance's name does.
-const REMOVING: &str = "tmp-delete-";
+/// Directories that are being removed begin with this, and no instance's name does: names have no dots.
+const REMOVING: &str = ".tmp-delete-";
 
 /// How long an opening waits for the last handle of the same instance to finish closing.
 const CLOSING: Duration = Duration::from_secs(30);
@@ -328,8 +328,12 @@ impl Core {
     /// Finishes what a crash interrupted: instances half made or half removed.
     fn remove_leftovers(&self) {
         let names = if self.read_only { Ok(Vec::new()) } else { self.disk.list(&self.dir) };
-        for name in names.unwrap_or_default() {
-            if name.starts_with(MAKING) || name.starts_with(REMOVING) {
+        let mut names = names.unwrap_or_default();
+        names.retain(|name| name.starts_with(MAKING) || name.starts_with(REMOVING));
+        // That an instance was renamed to be removed must be durable before files of it go: else a power cut could bring
+        // back its name without them.
+        if !names.is_empty() && self.disk.sync_dir(&self.dir).is_ok() {
+            for name in names {
                 let dir = self.dir.join(name);
                 // Another process at work on it holds its lock.
                 if let Ok(Some(_lock)) = self.disk.lock(&dir.join(WRITER), true) {
@@ -453,6 +457,10 @@ impl Core {
     }
 
     fn open(self: &Arc<Self>, name: &str) -> Result<Inner, Cause> {
+        if !self.read_only {
+            // Its name may be in the system's memory alone, if the process that made it was killed before it synced it.
+            self.disk.sync_dir(&self.dir).map_err(dir_error("sync", &self.dir))?;
+        }
         let opening = Opening::begin(self.disk.clone(), &self.dir.join(name), !self.read_only);
         let opening = opening.map_err(open_cause)?;
         let model = self.model_of(opening.manifest())?;
@@ -548,7 +556,7 @@ impl Core {
             }
         };
         // From the rename on the instance is gone; a crash leaves only what the next opening removes.
-        let gone = self.dir.join(format!("{REMOVING}{name}-{}", unique()));
+        let gone = self.dir.join(format!("{REMOVING}{name}-{}", unique(&*self.disk)));
         self.disk.rename(&dir, &gone).map_err(dir_error("rename", &dir))?;
         self.disk.sync_dir(&self.dir).map_err(dir_error("sync", &self.dir))?;
         Ok(remove_tree(&*self.disk, &gone).map_err(dir_error("remove the files of", &dir))?)
@@ -587,10 +595,10 @@ fn open_cause(error: OpenError) -> Cause {
 }
 
 /// A number that no other removal of this machine uses.
-fn unique() -> u64 {
+fn unique(disk: &dyn Disk) -> u64 {
     let mut bytes = [0; 8];
     // Without randomness the time has to do: the name only has to differ from what an older crash left.
-    if getrandom::fill(&mut bytes).is_err() {
+    if disk.random(&mut bytes).is_err() {
         bytes = (SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64)
             .to_le_bytes();
     }

@@ -299,15 +299,21 @@ impl Reader {
         let layout = &self.snapshot.layout;
         let weights: Vec<f32> = (0..layout.blocks()).map(|b| f32::from(u8::from(b == block))).collect();
         let keep = (CANDIDATES + limit) as usize;
-        let gap = self.reach(Reach::High, Mode::Copy, keep as f64 * passing.depth(self.len()));
-        let look =
-            Look { only: passing.parts(), min_score: f32::NEG_INFINITY, until: None, stop: self.stop() };
+        let gap = |share: f64| self.reach(Reach::High, Mode::Copy, keep, passing, share);
+        let share = passing.share(self.len());
+        let look = Look {
+            only: passing.parts(),
+            share,
+            min_score: f32::NEG_INFINITY,
+            until: None,
+            stop: self.stop(),
+        };
         let mut found = vec![RoaringBitmap::new(); self.snapshot.parts().count()];
         let mut all = Looked::default();
         for view in &target.views {
             let row = RowCode::of_block(layout, block, &view.codes, view.inv_norm);
             let mut top = Top::new(keep);
-            let looked = self.snapshot.look((&row, &weights), gap, keep, &look, &mut top)?;
+            let looked = self.snapshot.look((&row, &weights), &gap, keep, &look, &mut top)?;
             (all.scanned, all.lists) = (all.scanned + looked.scanned, all.lists + looked.lists);
             for ranked in top.into_sorted() {
                 if let Some(part) = found.get_mut(ranked.place.part as usize) {

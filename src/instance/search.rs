@@ -48,6 +48,9 @@ const HELD: u64 = 50_000;
 /// What the depth of a search under a filter is multiplied by: images that pass are not spread evenly over the lists.
 const UNEVEN: f64 = 1.25;
 
+/// A search where only so much of the usual share of images passes is far from most of those that do.
+const APART_SHARE: f64 = 0.7;
+
 /// Lengths of the prefixes that a ranking by lists is put together of; one more than pages end at, for the image itself.
 /// The first serves searches for few hits alone.
 const PREFIXES: [usize; 4] = [17, 129, 1025, 8193];
@@ -107,11 +110,10 @@ impl Passing {
         self.count
     }
 
-    /// How much deeper among all `live` images the best of these lie: the best ten of one image in twelve as deep as the
-    /// best 120 of all, and less evenly.
-    pub(super) fn depth(&self, live: u64) -> f64 {
+    /// What share of all `live` images these are.
+    pub(super) fn share(&self, live: u64) -> f64 {
         match self.parts {
-            Some(_) => UNEVEN * live as f64 / self.count.max(1) as f64,
+            Some(_) => self.count as f64 / live.max(1) as f64,
             None => 1.0,
         }
     }
@@ -287,22 +289,22 @@ impl Reader {
         let mode = query.mode.unwrap_or(if region.is_some() { Mode::Balanced } else { Mode::Default });
         let curve = model.curve(mode);
         let min_score = query.min_sim.map_or(f32::NEG_INFINITY, |min| curve.raw_for(min));
-        let gap = self.gap(query, passing, mode);
+        let gap = |share: f64| self.gap(query, passing, mode, share);
         let exact = query.effort == Effort::Exact
             || !self.snapshot.has_lists()
-            || passing.parts.is_some() && self.few_pass(passing, row, mode, gap);
+            || passing.parts.is_some() && self.few_pass(passing, row, mode, gap(passing.share(self.len())));
         if query.offset > DEEP && (exact || min_score == f32::NEG_INFINITY) {
             let before = if exact {
                 Ranking::default()
             } else {
-                self.prefixes(query, passing, row, (mode, gap), usize::MAX)?
+                self.prefixes(query, passing, row, (mode, &gap), usize::MAX)?
             };
             return self.deep_page(query, passing, row, (mode, min_score), itself, before);
         }
         let Ranking { mut rows, mut count, found } = if exact {
             self.by_all(query, passing, row, mode, min_score)?
         } else {
-            self.by_lists(query, passing, row, (mode, gap), min_score)?
+            self.by_lists(query, passing, row, (mode, &gap), min_score)?
         };
         if let Some(place) = itself {
             let passes = passing.contains(place);
@@ -415,11 +417,12 @@ impl Reader {
         query: &Query<'_>,
         passing: &Passing,
         row: &RowCode,
-        (mode, gap): (Mode, f32),
+        (mode, gap): (Mode, &dyn Fn(f64) -> f32),
         min_score: f32,
     ) -> Result<Ranking, StoreError> {
         let until = query.budget.and_then(|budget| Instant::now().checked_add(budget));
-        let look = Look { only: passing.parts.as_deref(), min_score, until, stop: self.stop() };
+        let share = passing.share(self.len());
+        let look = Look { only: passing.parts.as_deref(), share, min_score, until, stop: self.stop() };
         let wanted = keep(query, passing.count).saturating_add(1);
         if min_score > f32::NEG_INFINITY {
             // Every row at or above the minimum is looked for, so there is but one ranking.
@@ -446,12 +449,12 @@ impl Reader {
         query: &Query<'_>,
         passing: &Passing,
         row: &RowCode,
-        (mode, gap): (Mode, f32),
+        (mode, gap): (Mode, &dyn Fn(f64) -> f32),
         wanted: usize,
     ) -> Result<Ranking, StoreError> {
         let until = query.budget.and_then(|budget| Instant::now().checked_add(budget));
-        let look =
-            Look { only: passing.parts.as_deref(), min_score: f32::NEG_INFINITY, until, stop: self.stop() };
+        let (only, share) = (passing.parts.as_deref(), passing.share(self.len()));
+        let look = Look { only, share, min_score: f32::NEG_INFINITY, until, stop: self.stop() };
         let mut found = Found { rows_scanned: 0, lists_probed: 0, exact: false };
         let (mut rows, mut placed) = (Vec::new(), HashSet::new());
         let prefixes = if query.limit < PREFIXES[0] as u32 { &PREFIXES[..] } else { &PREFIXES[1..] };
@@ -473,18 +476,23 @@ impl Reader {
 
     /// How far below the best list a search looks: by the limit and not by the offset, so that all pages of a query
     /// look equally far.
-    fn gap(&self, query: &Query<'_>, passing: &Passing, mode: Mode) -> f32 {
+    fn gap(&self, query: &Query<'_>, passing: &Passing, mode: Mode, share: f64) -> f32 {
         let reach = match query.effort {
             Effort::Fast => Reach::Fast,
             Effort::High => Reach::High,
             _ => Reach::Default,
         };
-        self.reach(reach, mode, f64::from(query.limit) * passing.depth(self.snapshot.live()))
+        self.reach(reach, mode, query.limit as usize, passing, share)
     }
 
-    pub(super) fn reach(&self, reach: Reach, mode: Mode, depth: f64) -> f32 {
+    /// The gap for so many hits when `share` of the images near the query pass: the best ten of one image in twelve lie as deep
+    /// as the best 120 of all, and less evenly.
+    pub(super) fn reach(&self, reach: Reach, mode: Mode, hits: usize, passing: &Passing, share: f64) -> f32 {
+        let deeper = if passing.parts.is_some() { UNEVEN / share } else { 1.0 };
+        // Far from most images that pass nothing lies as what was measured, so rather more is searched.
+        let reach = if share < APART_SHARE * passing.share(self.len()) { Reach::High } else { reach };
         let gaps = self.snapshot.centres.last().and_then(|centres| centres.entry.gaps.as_ref());
-        Gaps::of(gaps, mode as usize, reach, depth)
+        Gaps::of(gaps, mode as usize, reach, hits as f64 * deeper)
     }
 
     /// Whether reading the images that pass a filter costs less than searching lists.

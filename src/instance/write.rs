@@ -105,7 +105,8 @@ impl Instance {
             return Ok(false);
         }
         match (snapshot.locate(&add.path)?, add.on_existing) {
-            (Some(_), OnExisting::Keep) => Ok(true),
+            // After a failure nobody knows whether it stays; the commit says so.
+            (Some(_), OnExisting::Keep) => Ok(!store.is_halted()),
             (Some(_), OnExisting::Fail) => Err(Refusal::ImageExists.into()),
             (None, _) if full => Err(Refusal::Full(store.capacity()).into()),
             (Some(_), OnExisting::Replace) | (None, _) => Ok(false),

@@ -10,7 +10,7 @@ use super::{Core, READERS, WRITER, centres, dead, log, segment};
 use crate::cancel::CancelToken;
 
 /// Directories that are being made begin with this, and no instance's name does.
-pub(crate) const MAKING: &str = "tmp-create-";
+pub(crate) const MAKING: &str = ".tmp-create-";
 
 /// Why there is no copy.
 #[derive(Debug)]

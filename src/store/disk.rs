@@ -2,13 +2,14 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::map::Mapped;
 
 /// A file system as the store needs it. Errors are the operating system's.
 pub(crate) trait Disk: Send + Sync {
-    /// Makes a directory and its parents, durably; an existing one is fine.
+    /// Makes a directory and its parents, durably. The name of one that is there is made durable, if its parent may be
+    /// opened: whoever made it may have died before.
     fn create_dirs(&self, dir: &Path) -> io::Result<()>;
     /// Names in a directory, in no order.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
@@ -36,6 +37,10 @@ pub(crate) trait Disk: Send + Sync {
     /// A lock of the operating system on a file, which is made if need be; none when somebody else has it. It
     /// ends with the guard, or with the process.
     fn lock(&self, file: &Path, exclusive: bool) -> io::Result<Option<Box<dyn DiskLock>>>;
+    /// Bytes that nobody else draws: for identities and for names that must differ.
+    fn random(&self, bytes: &mut [u8]) -> io::Result<()> {
+        getrandom::fill(bytes).map_err(io::Error::from)
+    }
 }
 
 /// A file open for writing at its end.
@@ -43,6 +48,9 @@ pub(crate) trait DiskFile: Send {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
     /// Makes everything written so far durable, the length included.
     fn sync(&mut self) -> io::Result<()>;
+    /// Writes again, at `at`, bytes that are there, so that the next sync writes them whatever became of an earlier one;
+    /// goes on at the end of the file.
+    fn rewrite(&mut self, at: u64, bytes: &[u8]) -> io::Result<()>;
     /// Cuts the file to `len` bytes and goes on from there.
     fn cut(&mut self, len: u64) -> io::Result<()>;
 }
@@ -56,13 +64,22 @@ pub(crate) struct RealDisk;
 
 impl Disk for RealDisk {
     fn create_dirs(&self, dir: &Path) -> io::Result<()> {
-        // The name of each new directory lies in its parent, and is durable when the parent was synced.
+        // The name of a directory lies in its parent, and is durable when the parent was synced: before anything is made in
+        // it, so that of all that are there only the last can be without.
+        let parent = |dir: &Path| match dir.parent() {
+            Some(parent) if parent.as_os_str().is_empty() => PathBuf::from("."),
+            parent => parent.unwrap_or(dir).to_owned(),
+        };
         let missing: Vec<&Path> = dir.ancestors().take_while(|dir| !dir.exists()).collect();
-        fs::create_dir_all(dir)?;
-        for parent in missing.into_iter().rev().filter_map(Path::parent) {
-            self.sync_dir(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })?;
+        for dir in missing.iter().rev().filter(|dir| !dir.as_os_str().is_empty()) {
+            fs::create_dir_all(dir)?;
+            self.sync_dir(&parent(dir))?;
         }
-        Ok(())
+        fs::create_dir_all(dir)?;
+        match self.sync_dir(&parent(dir)) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            synced => synced,
+        }
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -145,6 +162,12 @@ impl DiskFile for RealFile {
 
     fn sync(&mut self) -> io::Result<()> {
         self.0.sync_data()
+    }
+
+    fn rewrite(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        io::Seek::seek(&mut self.0, io::SeekFrom::Start(at))?;
+        self.0.write_all(bytes)?;
+        io::Seek::seek(&mut self.0, io::SeekFrom::End(0)).map(|_| ())
     }
 
     fn cut(&mut self, len: u64) -> io::Result<()> {

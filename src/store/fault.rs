@@ -190,6 +190,11 @@ impl DiskFile for FaultFile {
         self.inner.sync()
     }
 
+    fn rewrite(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        self.disk.pass(DiskCall::Write, &self.path)?;
+        self.inner.rewrite(at, bytes)
+    }
+
     fn cut(&mut self, len: u64) -> io::Result<()> {
         self.disk.pass(DiskCall::Cut, &self.path)?;
         self.inner.cut(len)

@@ -6,6 +6,7 @@
 //! before the sync of the one before it returned (with [`Durability::Sync`]). So damage at or below the highest
 //! `synced` of any later frame is corruption, and only damage beyond it is what a power cut leaves: a torn tail.
 
+use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -96,29 +97,40 @@ impl LogWriter {
         file.write(&header).map_err(io("write"))?;
         file.sync().map_err(io("sync"))?;
         disk.rename(&dir.join(&tmp), &dir.join(&name)).map_err(io("rename"))?;
-        disk.sync_dir(dir).map_err(io("sync the directory of"))?;
+        if !planted!(NoDirectorySync) {
+            disk.sync_dir(dir).map_err(io("sync the directory of"))?;
+        }
         let mut crc = crc32fast::Hasher::new();
         crc.update(&header);
         Ok(Self { file, uuid: *uuid, id, len: HEADER as u64, next, synced: next - 1, crc, durability })
     }
 
     /// Goes on with a log that was read: cuts what was torn, makes the cut and everything before it durable.
+    ///
+    /// Frames that no later one proves to be on disk may be there in the system's memory alone: after a sync that failed
+    /// Linux takes pages for written that are not, and shows them to whoever reads the file, until the power is cut. So
+    /// unless the log is known to be `proven`, these frames are written again, over themselves, before the sync.
     pub(crate) fn resume(
         disk: &dyn Disk,
         dir: &Path,
         uuid: &Uuid,
         log: &ReadLog,
+        proven: bool,
         durability: Durability,
     ) -> Result<Self, StoreError> {
         let io = |action| StoreError::io(action, &log.name);
-        let mut file = disk.append(&dir.join(&log.name), log.len).map_err(io("open"))?;
+        let len = if planted!(TornTailKept) { log.len + log.torn } else { log.len };
+        let mut file = disk.append(&dir.join(&log.name), len).map_err(io("open"))?;
+        if !proven && !log.unproven.is_empty() {
+            file.rewrite(log.len - log.unproven.len() as u64, &log.unproven).map_err(io("append to"))?;
+        }
         file.sync().map_err(io("sync"))?;
         Ok(Self {
             file,
             uuid: *uuid,
             id: log.id,
-            len: log.len,
-            next: log.next,
+            len,
+            next: if planted!(WrongSequence) { log.next + 1 } else { log.next },
             synced: log.next - 1,
             crc: log.crc.clone(),
             durability,
@@ -147,6 +159,9 @@ impl LogWriter {
     pub(crate) fn append(&mut self, payload: &[u8]) -> Result<(), AppendError> {
         let frame = self.frame(payload);
         let name = name(self.id);
+        if planted!(AcknowledgedBeforeSync) {
+            let _ = self.file.sync();
+        }
         if let Err(error) = self.file.write(&frame) {
             let failed = StoreError::io("append to", &name)(error);
             return Err(match self.file.cut(self.len) {
@@ -157,13 +172,28 @@ impl LogWriter {
         if self.durability == Durability::Sync {
             // After a failed sync the kernel may have dropped the pages and marked them clean: a second sync
             // would succeed and prove nothing. So this is never retried.
-            self.file.sync().map_err(|e| AppendError::Unknown(StoreError::io("sync", &name)(e)))?;
+            self.sync_frame().map_err(|e| AppendError::Unknown(StoreError::io("sync", &name)(e)))?;
             self.synced = self.next;
         }
         self.crc.update(&frame);
         self.len += frame.len() as u64;
         self.next += 1;
         Ok(())
+    }
+
+    fn sync_frame(&mut self) -> io::Result<()> {
+        if planted!(NoSync) {
+            return Ok(());
+        }
+        if planted!(AcknowledgedBeforeSync) {
+            return Ok(());
+        }
+        self.file.sync().or_else(|error| if planted!(RetriedSync) { self.file.sync() } else { Err(error) })
+    }
+
+    /// Whether everything appended so far is durable.
+    pub(crate) fn is_synced(&self) -> bool {
+        self.synced + 1 == self.next
     }
 
     /// Makes everything appended so far durable.
@@ -198,6 +228,8 @@ pub(crate) struct ReadLog {
     /// Sequence after the last sound frame.
     pub(crate) next: u64,
     pub(crate) crc: crc32fast::Hasher,
+    /// The last of the sound frames, which no later one proves to have been synced.
+    pub(crate) unproven: Vec<u8>,
     /// Where each sound frame's payload lies in the file.
     pub(crate) payloads: Vec<std::ops::Range<usize>>,
 }
@@ -236,26 +268,40 @@ pub(crate) fn read(bytes: &[u8], uuid: &Uuid, id: u64, first: Option<u64>) -> Re
         return Err(damaged(40, "the sequence does not follow the log before"));
     }
     let (mut next, mut at, mut payloads) = (next, HEADER, Vec::new());
+    let (mut synced, first) = (0, next);
     while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
         let sound = frame_header(rest, uuid, id)
             .filter(|frame| frame.sequence == next && frame.synced < next)
             .and_then(|frame| {
                 let payload = rest.get(FRAME_HEADER..FRAME_HEADER + frame.len)?;
-                (crc32fast::hash(payload) == frame.crc).then_some(frame.len)
+                (crc32fast::hash(payload) == frame.crc || planted!(NoChecksum))
+                    .then_some((frame.len, frame.synced))
             });
-        let Some(len) = sound else {
+        let Some((len, its_synced)) = sound else {
             if later_frames_prove(rest, uuid, id, next) {
                 return Err(damaged(at, "a frame that was on disk is not sound"));
             }
             break;
         };
         payloads.push(at + FRAME_HEADER..at + FRAME_HEADER + len);
+        synced = its_synced.max(synced);
         at += FRAME_HEADER + len;
         next += 1;
     }
     let mut crc = crc32fast::Hasher::new();
     crc.update(&bytes[..at]);
-    Ok(ReadLog { id, name, len: at as u64, torn: (bytes.len() - at) as u64, next, crc, payloads })
+    let proven = usize::try_from((synced + 1).saturating_sub(first)).unwrap_or(usize::MAX);
+    let unproven = payloads.get(proven).map(|payload| bytes[payload.start - FRAME_HEADER..at].to_vec());
+    Ok(ReadLog {
+        id,
+        name,
+        len: at as u64,
+        torn: (bytes.len() - at) as u64,
+        next,
+        crc,
+        unproven: unproven.unwrap_or_default(),
+        payloads,
+    })
 }
 
 /// What can still be read of a damaged log.
@@ -389,6 +435,28 @@ mod tests {
         assert!(read(&bytes, &UUID, 5, Some(9)).is_err());
         assert!(read(&bytes, &UUID, 6, None).is_err());
         assert!(read(&bytes, &[4; 16], 5, None).is_err());
+    }
+
+    #[test]
+    fn what_no_later_frame_proves_is_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log-00000005");
+        for (durability, unproven) in [(Durability::Sync, 1), (Durability::Flush, 3)] {
+            let mut log = LogWriter::create(&RealDisk, dir.path(), &UUID, 5, 10, durability).unwrap();
+            [&b"one"[..], b"two", b"three"].iter().for_each(|payload| log.append(payload).unwrap());
+            drop(log);
+            let bytes = std::fs::read(&path).unwrap();
+            let read_log = read(&bytes, &UUID, 5, None).unwrap();
+            let first = read_log.payloads[3 - unproven].start - FRAME_HEADER;
+            assert_eq!(read_log.unproven, &bytes[first..], "{durability:?}");
+            let mut log =
+                LogWriter::resume(&RealDisk, dir.path(), &UUID, &read_log, false, durability).unwrap();
+            assert_eq!(std::fs::read(&path).unwrap(), bytes);
+            log.append(b"four").unwrap();
+            let read_log = read(&std::fs::read(&path).unwrap(), &UUID, 5, None).unwrap();
+            assert_eq!((read_log.payloads.len(), read_log.torn), (4, 0));
+            std::fs::remove_file(&path).unwrap();
+        }
     }
 
     #[test]

@@ -13,11 +13,19 @@ use crate::vector::RowCode;
 /// Lists that are searched best first; those after them are searched as they lie in memory.
 const BEST_FIRST: usize = 16;
 
+/// See `Looked::share_of_nearest`.
+const HELD_BACK: f64 = 2.0;
+
+/// A gap that is wider by less is not worth another band of lists.
+const WIDER: f32 = 0.004;
+
 /// Which rows count, and how long to look for them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Look<'a> {
     /// Of each part the only rows that count; all when there are none.
     pub(crate) only: Option<&'a [RoaringBitmap]>,
+    /// What share of all rows those are.
+    pub(crate) share: f64,
     /// Scores below it do not count.
     pub(crate) min_score: f32,
     /// No further list is begun after this moment.
@@ -33,11 +41,21 @@ pub(crate) struct Looked {
     pub(crate) scanned: u64,
     /// Lists that were searched.
     pub(crate) lists: u64,
+    /// Rows in the nearest of those lists, and how many of them count.
+    nearest: (u64, u64),
     /// Rows found at or above the minimum; those that were seen not to be among the best are not counted when
     /// there is no minimum.
     pub(crate) counted: u64,
     /// Whether time ran out.
     pub(crate) cut: bool,
+}
+
+impl Looked {
+    /// What share of the rows in the nearest lists counts, when `share` of all do: held back as if a few more rows of the
+    /// usual kind had been met, for the lists may be short.
+    fn share_of_nearest(&self, share: f64) -> f64 {
+        (self.nearest.1 as f64 + HELD_BACK) / (self.nearest.0 as f64 + HELD_BACK / share)
+    }
 }
 
 impl Snapshot {
@@ -47,11 +65,14 @@ impl Snapshot {
     }
 
     /// Looks for the best rows: exhaustively where there are no lists, and in lists whose cosine with the query is at
-    /// most `gap` below that of the best list, and in more of them until there are `enough` rows.
+    /// most a gap below that of the best list, and in more of them until there are `enough` rows.
+    ///
+    /// `gap` tells the gap for a share of rows that count: the smaller, the deeper the best of them lie among all. Where a
+    /// smaller share of the rows counts near the query than of all, the lists that were searched tell that share.
     pub(crate) fn look(
         &self,
         (row, weights): (&RowCode, &[f32]),
-        gap: f32,
+        gap: &dyn Fn(f64) -> f32,
         enough: usize,
         look: &Look<'_>,
         top: &mut Top,
@@ -69,16 +90,24 @@ impl Snapshot {
                 continue;
             }
             let mut lists = ListQuery::new(&centres.centroids, &self.layout, row, weights);
-            let mut gap = gap;
-            while let Some(band) = self.probe_band(id, &query, &mut lists, gap, look, top)? {
+            let (mut reached, mut near) = (gap(look.share), None);
+            while let Some(band) = self.probe_band(id, &query, &mut lists, reached, look, top)? {
                 looked.scanned += band.scanned;
                 looked.lists += band.lists;
                 looked.counted += band.counted;
                 looked.cut |= band.cut;
-                if top.held() >= enough || looked.cut {
+                if looked.cut {
                     break;
                 }
-                gap = gap * 1.5 + 0.05;
+                let near = *near.get_or_insert_with(|| band.share_of_nearest(look.share));
+                let wider = if look.only.is_some() && near < look.share { gap(near) } else { reached };
+                if wider > reached + WIDER {
+                    reached = wider;
+                } else if top.held() >= enough {
+                    break;
+                } else {
+                    reached = reached * 1.5 + 0.05;
+                }
             }
         }
         Ok(looked)
@@ -142,6 +171,9 @@ impl Snapshot {
                 let met = probe(segment, list, query, lists, &self.scan_of(part, look), top)?;
                 looked.scanned += met.scanned;
                 looked.counted += met.counted;
+                if at < BEST_FIRST {
+                    looked.nearest = (looked.nearest.0 + met.listed, looked.nearest.1 + met.matching);
+                }
             }
             looked.lists += 1;
         }

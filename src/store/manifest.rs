@@ -210,13 +210,24 @@ impl Manifest {
         let write = || {
             let mut file = disk.create(&dir.join(&tmp)).map_err(io("create"))?;
             file.write(&frame::seal(Kind::Manifest, uuid, &payload)).map_err(io("write"))?;
+            if planted!(RenameBeforeSync) {
+                disk.rename(&dir.join(&tmp), &dir.join(&name)).map_err(io("rename"))?;
+                disk.sync_dir(dir).map_err(io("sync the directory of"))?;
+                return file.sync().map_err(io("sync"));
+            }
             file.sync().map_err(io("sync"))
         };
         write().map_err(|error| {
             let _ = disk.remove_file(&dir.join(&tmp));
             SwapError::Undone(error)
         })?;
+        if planted!(RenameBeforeSync) {
+            return Ok(());
+        }
         disk.rename(&dir.join(&tmp), &dir.join(&name)).map_err(|e| SwapError::Unknown(io("rename")(e)))?;
+        if planted!(NoDirectorySync) {
+            return Ok(());
+        }
         disk.sync_dir(dir).map_err(|e| SwapError::Unknown(io("sync the directory of")(e)))
     }
 }

@@ -1,5 +1,19 @@
 //! Durable state: a log, sealed segments, a manifest. Knows rows and records, not pictures.
 
+/// Whether a bug is planted: never, but in builds for the crash simulator.
+#[cfg(feature = "seeded-bugs")]
+macro_rules! planted {
+    ($bug:ident) => {
+        crate::store::seeded::is_planted(crate::store::seeded::SeededBug::$bug)
+    };
+}
+#[cfg(not(feature = "seeded-bugs"))]
+macro_rules! planted {
+    ($bug:ident) => {
+        false
+    };
+}
+
 mod backup;
 mod bytes;
 mod centres;
@@ -19,10 +33,14 @@ mod log;
 mod lookup;
 mod manifest;
 mod map;
+#[cfg(feature = "testing")]
+mod memory;
 mod mend;
 mod record;
 mod recover;
 mod repair;
+#[cfg(feature = "seeded-bugs")]
+mod seeded;
 mod segment;
 mod snapshot;
 mod tail;
@@ -46,10 +64,14 @@ pub use fault::{DiskCall, FaultDisk};
 pub use log::Durability;
 pub(crate) use lookup::{Look, Looked};
 pub(crate) use manifest::{About, Manifest};
+#[cfg(feature = "testing")]
+pub use memory::{Cuts, DiskFault, MemoryDisk, Survivors};
 pub(crate) use record::Hash;
 pub(crate) use recover::{CreateError, OpenError, Opening, create};
 pub(crate) use repair::Repairing;
 pub use repair::{DamagedFile, Repaired};
+#[cfg(feature = "seeded-bugs")]
+pub use seeded::{Planted, SeededBug};
 pub(crate) use snapshot::Snapshot;
 pub(crate) use writer::Options;
 
@@ -97,6 +119,8 @@ pub(crate) struct Core {
     abnormal: AtomicBool,
     /// The files of a store that was opened to be read only.
     files: Option<Box<Files>>,
+    /// The writer stopped: what of its last changes is on disk is unknown.
+    halted: Arc<AtomicBool>,
     capacity: u64,
     torn_bytes: u64,
     weights: Arc<[Vec<f32>]>,
@@ -139,8 +163,12 @@ impl Store {
         let (background, preload) = (options.background, options.preload);
         let weights = options.weights.clone();
         let (opened, found) = opening.finish(options)?;
+        let mut halted = Arc::default();
         let (snapshot, writer, lock, files) = match opened {
-            Opened::Writer(writer) => (writer.snapshot.clone(), Some(Mutex::new(*writer)), None, None),
+            Opened::Writer(writer) => {
+                halted = writer.halted.clone();
+                (writer.snapshot.clone(), Some(Mutex::new(*writer)), None, None)
+            }
             Opened::Reader { snapshot, lock, files } => (snapshot, None, Some(lock), Some(files)),
         };
         let core = Arc::new(Core {
@@ -159,6 +187,7 @@ impl Store {
             background,
             abnormal: AtomicBool::new(false),
             files,
+            halted,
             capacity,
             torn_bytes: found.torn_bytes,
             weights,
@@ -223,6 +252,12 @@ impl Core {
     /// Notes that files are damaged: no more changes are taken.
     pub(crate) fn set_abnormal(&self) {
         self.abnormal.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether writing stopped after a failure: what is there now is what the next opening finds, but for the last change
+    /// that failed.
+    pub(crate) fn is_halted(&self) -> bool {
+        self.halted.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_abnormal(&self) -> bool {

@@ -182,12 +182,16 @@ impl Opening {
         log: &log::ReadLog,
         options: Options,
     ) -> Result<Writer, StoreError> {
+        // Names that were read may be in the system's memory alone, if the process that made them was killed before it
+        // synced them. What is done from here on rests on them: this first.
+        self.disk.sync_dir(&self.dir).map_err(StoreError::io("sync", "the instance's directory"))?;
         let mut garbage = self.garbage()?;
         // Older manifests at once, readers or not: nothing may pass one for the state.
         garbage.retain(|name| {
             number(name, "manifest").is_none() || self.disk.remove_file(&self.dir.join(name)).is_err()
         });
-        let log = LogWriter::resume(&*self.disk, &self.dir, &self.uuid, log, options.durability)?;
+        let proven = self.manifest.clean.is_some();
+        let log = LogWriter::resume(&*self.disk, &self.dir, &self.uuid, log, proven, options.durability)?;
         let mut writer = Writer {
             disk: self.disk,
             dir: self.dir,
@@ -200,6 +204,7 @@ impl Opening {
             snapshot: Arc::new(snapshot),
             garbage,
             stopped: None,
+            halted: Arc::default(),
             _lock: self.lock,
         };
         writer.collect_garbage();
@@ -235,7 +240,7 @@ pub(crate) fn create(
     layout: Layout,
 ) -> Result<(), CreateError> {
     let mut uuid: Uuid = [0; 16];
-    let random = getrandom::fill(&mut uuid).map_err(std::io::Error::from);
+    let random = disk.random(&mut uuid);
     random.map_err(|e| CreateError::Log(StoreError::io("draw an identity for", "the instance")(e)))?;
     let log = LogWriter::create(disk, dir, &uuid, 1, 1, Default::default()).map_err(CreateError::Log)?;
     let manifest = Manifest {

@@ -25,6 +25,7 @@ use super::recover::OpenError;
 use super::segment::{self, Salvage, Segment};
 use super::snapshot::{Sealed, Snapshot, path_hash};
 use super::{READERS, WRITER};
+use crate::cancel::Stop;
 use crate::vector::Layout;
 
 /// Rows gathered in memory before they become a segment.
@@ -434,7 +435,15 @@ impl Repairing {
             let (disk, dir, layout) = (&*self.disk, self.dir.as_path(), &self.manifest.layout);
             let id = next.next_segment;
             next.next_segment += 1;
-            let file = segment::write(disk, dir, &self.uuid, id, layout, &rows, &AtomicBool::new(false))?;
+            let file = segment::write(
+                disk,
+                dir,
+                &self.uuid,
+                id,
+                layout,
+                &rows,
+                Stop::either(&AtomicBool::new(false), None),
+            )?;
             drop(rows);
             let segment = Segment::open(disk, dir, &self.uuid, id, layout, file, None)?;
             state.sealed.push(Sealed { segment: Arc::new(segment), dead: Arc::default() });

@@ -435,7 +435,8 @@ impl Core {
                 let query = QueryCode::new(&snapshot.layout, &row, weights);
                 let mut lists = ListQuery::new(&centres.centroids, &snapshot.layout, &row, weights);
                 let mut top = Top::new(deepest + 1);
-                let all = Look { only: None, min_score: f32::NEG_INFINITY, until: None, stop: None };
+                let all =
+                    Look { only: None, share: 1.0, min_score: f32::NEG_INFINITY, until: None, stop: None };
                 snapshot.probe_band(centres.entry.id, &query, &mut lists, f32::INFINITY, &all, &mut top)?;
                 let mut below = Vec::with_capacity(deepest);
                 for ranked in top.into_sorted().into_iter().filter(|ranked| ranked.place != place) {

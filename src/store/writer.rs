@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use roaring::RoaringBitmap;
 
@@ -57,6 +58,8 @@ pub(crate) struct Writer {
     pub(crate) garbage: Vec<String>,
     /// Why writing stopped, if it did.
     pub(crate) stopped: Option<String>,
+    /// Whether it did, for those who do not hold the writer.
+    pub(crate) halted: Arc<AtomicBool>,
     pub(crate) _lock: Box<dyn DiskLock>,
 }
 
@@ -97,6 +100,7 @@ impl Writer {
     /// Stops writing until the next opening.
     pub(crate) fn stop(&mut self, why: &StoreError) {
         self.stopped.get_or_insert_with(|| why.to_string());
+        self.halted.store(true, Ordering::Relaxed);
     }
 
     /// Whether the tail should be sealed before it takes more.
@@ -160,6 +164,15 @@ impl Writer {
             return Ok(());
         }
         self.swap(Manifest { clean: None, ..self.manifest.clone() })
+    }
+
+    /// Makes every change durable that was only flushed, before a manifest says something that rests on it: rows that died
+    /// by it, or tag keys that came after it.
+    fn settle(&mut self) -> Result<(), StoreError> {
+        if self.log.is_synced() {
+            return Ok(());
+        }
+        self.log.sync().inspect_err(|error| self.stop(error))
     }
 
     /// Writes `next` as the newest manifest and makes it the state.
@@ -226,11 +239,26 @@ impl Writer {
         publish: impl FnOnce(&mut Self) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let published = self.ready().and_then(|()| publish(self));
+        #[cfg(feature = "seeded-bugs")]
+        if planted!(ManifestBeforeSegment) && published.is_ok() {
+            self.sync_late(file.as_deref());
+        }
         if self.stopped.is_none() {
             self.garbage.extend(file.filter(|_| published.is_err()));
             self.collect_garbage();
         }
         published
+    }
+
+    /// Syncs a segment that the manifest names already: a seeded bug.
+    #[cfg(feature = "seeded-bugs")]
+    fn sync_late(&self, file: Option<&str>) {
+        let file = file.map(|file| self.dir.join(file));
+        let sync = |file: PathBuf| {
+            let len = self.disk.read(&file)?.len() as u64;
+            self.disk.append(&file, len)?.sync()
+        };
+        let _ = file.map(sync);
     }
 
     /// Puts `built` in the place of the oldest frozen tail, which it was made of when `dead` of its rows were dead.
@@ -248,6 +276,9 @@ impl Writer {
             let part = snapshot.sealed.len() as u32;
             let died = (&*frozen.dead - dead).into_iter().map(|position| Place { part, position });
             writer.add_built(&mut snapshot, &mut next, built, died)?;
+            if planted!(UnlinkTooEarly) {
+                let _ = writer.disk.remove_file(&writer.dir.join(log::name(frozen.log)));
+            }
             writer.replace(next, snapshot)?;
             writer.garbage.push(log::name(frozen.log));
             Ok(())
@@ -362,6 +393,7 @@ impl Writer {
     /// Makes `snapshot`, whose segments are those of `next`, the state: writes what dead rows are not on disk
     /// yet, then the manifest.
     fn replace(&mut self, mut next: Manifest, snapshot: Snapshot) -> Result<(), StoreError> {
+        self.settle()?;
         let mut outdated = Vec::new();
         let generation = self.manifest.generation + 1;
         for (entry, sealed) in next.segments.iter_mut().zip(&snapshot.sealed) {
@@ -369,7 +401,7 @@ impl Writer {
                 Some(old) => dead::read(&*self.disk, &self.dir, &self.uuid, (entry.id, old), entry.rows)?,
                 None => RoaringBitmap::new(),
             };
-            if kept != *sealed.dead {
+            if kept != *sealed.dead && !planted!(TombstonesLost) {
                 let name = (entry.id, generation);
                 dead::write(&*self.disk, &self.dir, &self.uuid, name, &sealed.dead)?;
                 outdated.extend(entry.dead.map(|old| dead::name(entry.id, old)));
@@ -385,6 +417,7 @@ impl Writer {
     /// Adds tag keys to the instance.
     pub(crate) fn set_schema(&mut self, schema: Schema) -> Result<(), StoreError> {
         self.ready()?;
+        self.settle()?;
         self.swap(Manifest { schema: schema.clone(), clean: None, ..self.manifest.clone() })?;
         self.snapshot = Arc::new(Snapshot { schema: Arc::new(schema), ..(*self.snapshot).clone() });
         Ok(())
@@ -441,6 +474,12 @@ pub(crate) fn replay(
                 _ => damaged("a record does not apply"),
             })?;
         }
+    }
+    #[cfg(feature = "seeded-bugs")]
+    if planted!(ReplayedTwice) {
+        let all =
+            log.payloads.iter().filter_map(|payload| record::decode(&bytes[payload.clone()], &base.layout));
+        all.flatten().for_each(|record| draft.replay_blindly(record));
     }
     Ok(draft.finish())
 }

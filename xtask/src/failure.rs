@@ -27,6 +27,9 @@ pub enum Failure {
     /// Pictures that nothing can be fitted on, or figures that do not go together.
     #[error("{0}")]
     Numbers(&'static str),
+    /// The crash simulator could not run, or found something.
+    #[error("{0}")]
+    Simulator(String),
     /// The library refused.
     #[error("{0}")]
     Embed(#[source] lookalike::EmbedError),

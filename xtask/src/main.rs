@@ -1,9 +1,11 @@
 //! Tasks of lookalike's developers: `cargo xtask --help`. docs/model.md, "Fitting the projection again", has examples of
-//! the first two; `cargo xtask growth --out docs/growth.svg FILE...` plots runs of the index benchmarks.
+//! the first two; `cargo xtask growth --out docs/growth.svg FILE...` plots runs of the index benchmarks; `cargo xtask crash`
+//! runs the crash simulator of docs/reliability.md.
 
 mod cache;
 mod closed;
 mod copies;
+mod crash;
 mod crossfit;
 mod draw;
 mod evaluate;
@@ -35,6 +37,8 @@ use crate::gather::{Gathered, Place, Sources, gather};
 enum Task {
     #[command(flatten)]
     Projection(ProjectionTask),
+    /// Cuts the power at every moment of random scripts, and looks at what is left.
+    Crash(crash::Options),
     /// Shows how cost grows with the rows: prints a table and writes a plot.
     Growth {
         /// The SVG to write.
@@ -128,6 +132,7 @@ struct From {
 fn main() -> ExitCode {
     let done = match Task::parse() {
         Task::Projection(task) => run(&task),
+        Task::Crash(options) => crash::crash(&options),
         Task::Growth { out, recall, files } => {
             growth::run(&out, &files, &recall).map(|table| print!("{table}"))
         }

@@ -65,6 +65,9 @@ impl ListQuery {
 pub(crate) struct Probe {
     /// Rows whose codes were looked at.
     pub(crate) scanned: u64,
+    /// Rows of the list, and those of them that count, dead or not.
+    pub(crate) listed: u64,
+    pub(crate) matching: u64,
     /// Rows found at or above the minimum.
     pub(crate) counted: u64,
 }
@@ -80,7 +83,8 @@ pub(crate) fn probe<R: ListedRows>(
     top: &mut Top,
 ) -> Result<Probe, R::Error> {
     let range = rows.list(list)?;
-    let mut met = Probe::default();
+    let rows_of_list = u64::from(range.end - range.start);
+    let mut met = Probe { listed: rows_of_list, matching: rows_of_list, ..Probe::default() };
     if range.is_empty() {
         return Ok(met);
     }
@@ -93,7 +97,9 @@ pub(crate) fn probe<R: ListedRows>(
             search.run(&lists.bits, base, range, |position| !any_dead || !scan.dead.contains(position))?;
         }
         Some(only) => {
+            search.met.matching = 0;
             for (groups, masks) in runs(only, range) {
+                search.met.matching += masks.iter().map(|mask| u64::from(mask.count_ones())).sum::<u64>();
                 let first = groups.start * GROUP as u32;
                 let range = first..groups.end * GROUP as u32;
                 search.run(&lists.bits, base, range, |position| {
