@@ -16,4 +16,5 @@ mod index;
 mod layering;
 mod operations;
 mod properties;
+mod random;
 mod real_pictures;

@@ -6,7 +6,8 @@ mod repair;
 pub mod store;
 pub mod sweep;
 
-use store::{Dice, Left, Made, make};
+use crate::random;
+use store::{Left, Made, Random, make};
 use sweep::{Damage, Tally};
 
 const FLIPS: usize = 21_000;
@@ -40,14 +41,14 @@ fn run_as(
 /// Random bits of random files; files count alike, however long they are.
 fn flips(made: &Made, seed: u64, count: usize) -> Vec<Damage> {
     let files: Vec<(&String, &Vec<u8>)> = made.files.iter().filter(|(_, bytes)| !bytes.is_empty()).collect();
-    let mut dice = Dice(seed);
+    let mut dice = Random(seed);
     let flip = |_| {
-        let (file, bytes) = files[dice.below(files.len())];
-        let at = dice.below(bytes.len());
-        let value = match dice.below(10) {
+        let (file, bytes) = files[dice.index(files.len())];
+        let at = dice.index(bytes.len());
+        let value = match dice.index(10) {
             0 if bytes[at] != 0 => 0,
             1 if bytes[at] != 255 => 255,
-            _ => bytes[at] ^ (1 << dice.below(8)),
+            _ => bytes[at] ^ (1 << dice.index(8)),
         };
         Damage::Byte { file: file.clone(), at, value }
     };
