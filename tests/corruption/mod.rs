@@ -6,6 +6,12 @@ mod repair;
 pub mod store;
 pub mod sweep;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use lookalike::Gallery;
+use lookalike::testing::{DiskCall, FaultDisk};
+
 use crate::random;
 use store::{Left, Made, Random, make};
 use sweep::{Damage, Tally};
@@ -112,6 +118,29 @@ fn an_opening_for_writing_that_fails_changes_nothing() {
         let damages = flips(one, 5, 300).into_iter().chain(one.cuts(997)).chain(one.mixups(&others));
         let tally = run_as(one, damages, Made::trial_writing);
         assert!(tally.trials > 400 && tally.refused > 200, "{tally}");
+    }
+}
+
+/// Found by killing: of thousands of files a listing may show neither the manifest that goes nor the one that comes, and the
+/// next listing neither, too.
+#[test]
+fn listings_that_show_no_manifest_are_not_believed_at_once() {
+    let made = make(Left::Killed, 7);
+    let dir = made.root.join(store::NAME);
+    let names = || store::read_files(&dir).into_keys().find(|name| name.contains("manifest-")).unwrap();
+    let (shown, hidden) = (dir.join(names()), dir.join("unseen"));
+    for (blind, found) in [(3, true), (1000, false)] {
+        let (disk, listings) = (FaultDisk::new(), Arc::new(AtomicUsize::new(0)));
+        let (from, to, count) = (shown.clone(), hidden.clone(), listings.clone());
+        disk.before(DiskCall::List, store::NAME, move || {
+            let seen = count.fetch_add(1, Ordering::Relaxed);
+            let moved = if seen == 0 { std::fs::rename(&from, &to) } else { Ok(()) };
+            moved.and_then(|()| if seen == blind { std::fs::rename(&to, &from) } else { Ok(()) }).unwrap();
+        });
+        let gallery = Gallery::builder(&made.root).fault_disk(disk).model(store::Small).read_only().open();
+        let opened = gallery.unwrap().instance(store::NAME);
+        assert_eq!(opened.is_ok(), found, "{opened:?}");
+        assert!(listings.load(Ordering::Relaxed) < 200);
     }
 }
 
