@@ -18,6 +18,8 @@ use std::time::Instant;
 
 use clap::Parser;
 
+#[path = "../tests/random.rs"]
+mod random;
 #[path = "../tests/corruption/store.rs"]
 #[allow(unreachable_pub, dead_code, reason = "shared with the tests")]
 mod store;
@@ -25,7 +27,7 @@ mod store;
 #[allow(unreachable_pub, dead_code, reason = "shared with the tests")]
 mod sweep;
 
-use store::{Dice, Left, Made, make};
+use store::{Left, Made, Random, make};
 use sweep::{Damage, Tally};
 
 /// Damages every byte of small stores.
@@ -94,14 +96,14 @@ fn sweep_share(options: &Options, share: u64, wrong: &AtomicUsize) -> [Tally; 3]
 }
 
 fn bytes(made: &Made, options: &Options) -> Vec<Damage> {
-    let mut dice = Dice(options.seed);
+    let mut dice = Random(options.seed);
     let mut all = Vec::new();
     for (file, bytes) in &made.files {
         for (at, &byte) in bytes.iter().enumerate() {
             let values = if options.all {
                 (0..8).map(|bit| byte ^ (1 << bit)).chain([0, 255]).filter(|&value| value != byte).collect()
             } else {
-                vec![byte ^ (1 << dice.below(8))]
+                vec![byte ^ (1 << dice.index(8))]
             };
             all.extend(values.into_iter().map(|value| Damage::Byte { file: file.clone(), at, value }));
         }

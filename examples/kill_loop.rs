@@ -27,6 +27,11 @@ use lookalike::{
     Tags, Update, View,
 };
 
+#[path = "../tests/random.rs"]
+mod random;
+
+use random::Random;
+
 const NAME: &str = "killed";
 const PATHS: u64 = 400;
 const DIMS: usize = 24;
@@ -84,12 +89,12 @@ fn kill(dir: &Path, options: &Options) -> Result<u64, Box<dyn Error>> {
     fs::create_dir_all(dir)?;
     gallery(dir, false)?.open_or_create(&CreateInstance::new(NAME, "vectors").tags(["v", "t"]))?;
     File::create(noted(dir))?;
-    let mut dice = Dice(options.seed);
+    let mut dice = Random(options.seed);
     let mut readers = (0..4).map(|seed| start("--reader", dir, seed)).collect::<Result<Vec<_>, _>>()?;
     let (mut changes, mut failures, mut slowest, mut pending) = (0, 0, Duration::ZERO, 0);
     let began = Instant::now();
     for kill in 1..=options.kills {
-        let mut writer = start("--writer", dir, dice.roll())?;
+        let mut writer = start("--writer", dir, dice.next())?;
         // It says so when it has opened the gallery: the lock of the one before is free at once.
         let mut line = String::new();
         BufReader::new(writer.stdout.take().ok_or("no output")?).read_line(&mut line)?;
@@ -97,9 +102,9 @@ fn kill(dir: &Path, options: &Options) -> Result<u64, Box<dyn Error>> {
             println!("kill {kill}: the next writer could not open");
             failures += 1;
         }
-        thread::sleep(Duration::from_micros(dice.roll() % 300_000));
+        thread::sleep(Duration::from_micros(dice.next() % 300_000));
         writer.kill()?;
-        let reader = dice.roll() as usize % (2 * readers.len());
+        let reader = dice.next() as usize % (2 * readers.len());
         if let Some(reader) = readers.get_mut(reader) {
             if reader.try_wait()?.is_none() {
                 reader.kill()?;
@@ -183,14 +188,14 @@ fn write(dir: &Path, seed: u64) -> Result<(), Box<dyn Error>> {
     println!("ready");
     let (mut state, _, _) = replay(dir)?;
     let mut file = OpenOptions::new().append(true).open(noted(dir))?;
-    let mut dice = Dice(seed);
+    let mut dice = Random(seed);
     loop {
-        let many = if dice.roll().is_multiple_of(4) { 1 + dice.roll() % 40 } else { 1 };
-        let kind = dice.roll() % 8;
+        let many = if dice.next().is_multiple_of(4) { 1 + dice.next() % 40 } else { 1 };
+        let kind = dice.next() % 8;
         let mut change = Change::new();
         for _ in 0..many {
-            let number = dice.roll() % PATHS;
-            let version = dice.roll() >> 32;
+            let number = dice.next() % PATHS;
+            let version = dice.next() >> 32;
             let old = state.get(&number).copied();
             if change.iter().any(|(other, _)| *other == number) {
                 continue;
@@ -221,12 +226,12 @@ fn write(dir: &Path, seed: u64) -> Result<(), Box<dyn Error>> {
 
 /// A reader: opens the gallery over and over, until it is killed.
 fn read(dir: &Path, seed: u64) -> Result<(), Box<dyn Error>> {
-    let mut dice = Dice(seed);
+    let mut dice = Random(seed);
     loop {
         let instance = gallery(dir, true)?.instance(NAME)?;
-        for _ in 0..1 + dice.roll() % 20 {
+        for _ in 0..1 + dice.next() % 20 {
             let reader = instance.reader()?;
-            let page = reader.search(&Query::vector(vector(dice.roll() % PATHS, dice.roll())).limit(20))?;
+            let page = reader.search(&Query::vector(vector(dice.next() % PATHS, dice.next())).limit(20))?;
             assert_eq!(page.count, reader.len(), "every image is counted");
             for hit in &page.hits {
                 let stored = reader.vector(&hit.path)?;
@@ -327,7 +332,7 @@ fn check(instance: &Instance, state: &mut State, under_way: Option<Change>) -> R
 
 /// Every image, with its own vector and found by it.
 fn found(instance: &Instance) -> Result<State, Box<dyn Error>> {
-    let (mut found, mut dice) = (State::new(), Dice(instance.len()?));
+    let (mut found, mut dice) = (State::new(), Random(instance.len()?));
     for number in 0..PATHS {
         if !instance.check(&path(number))? {
             continue;
@@ -339,7 +344,7 @@ fn found(instance: &Instance) -> Result<State, Box<dyn Error>> {
         if hit.path != path(number) || cosine(&instance.vector(&hit.path)?, &own) < 0.999 {
             return Err(format!("image {number} is another").into());
         }
-        if dice.roll().is_multiple_of(16) {
+        if dice.next().is_multiple_of(16) {
             let page = instance.search(&Query::vector(own).limit(1))?;
             if page.hits.first().is_none_or(|hit| hit.path != path(number)) {
                 return Err(format!("image {number} is not found by its vector").into());
@@ -373,24 +378,10 @@ impl Embedder for Vectors {
 
 /// The vector of a version of an image: a fixed function, so that nothing has to be remembered to check it.
 fn vector(number: u64, version: u64) -> Vec<f32> {
-    let mut dice = Dice(number << 40 ^ version);
-    (0..DIMS).map(|_| (dice.roll() >> 40) as f32 / (1u64 << 23) as f32 - 1.0).collect()
+    Random(number << 40 ^ version).vector(DIMS)
 }
 
 fn cosine(a: &[f32], b: &[f32]) -> f32 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
-}
-
-/// Numbers that look random, from a seed (splitmix64: Steele, Lea, Flood, 2014).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+pub use crate::random::Random;
 use lookalike::testing::FaultDisk;
 use lookalike::{
     Add, CreateInstance, EmbedError, Embedder, Embedding, Gallery, GalleryBuilder, Instance, Query, Source,
@@ -153,27 +154,4 @@ pub fn add(instance: &Instance, path: &str, colour: [u8; 3]) {
 /// Paths of a search's hits.
 pub fn paths(instance: &Instance, query: &Query<'_>) -> Vec<String> {
     instance.search(query).unwrap().hits.into_iter().map(|hit| hit.path).collect()
-}
-
-/// Numbers that look random, from a seed.
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        // splitmix64 (Steele, Lea, Flood, 2014).
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-
-    /// A vector with values in -1..1.
-    pub fn vector(&mut self, dims: usize) -> Vec<f32> {
-        (0..dims).map(|_| (self.next() >> 40) as f32 / (1u64 << 23) as f32 - 1.0).collect()
-    }
 }

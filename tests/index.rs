@@ -266,7 +266,7 @@ fn filters_of_a_region_far_away() {
     assert_eq!(pairs.import(adds).unwrap().added, 60_000);
     let passing = all.iter().filter(|vector| side(vector)).count();
     assert!((6_000..40_000).contains(&passing), "{passing}");
-    let (mut same, mut asked, mut probed) = (0, 0, [0u64; 2]);
+    let (mut same, mut asked) = (0, 0);
     while asked < 40 {
         let vector = clustered(&mut random);
         if side(&vector) {
@@ -275,15 +275,12 @@ fn filters_of_a_region_far_away() {
         asked += 1;
         let query = Query::vector(&vector[..]).tag("color", "this");
         let page = pairs.search(&query).unwrap();
+        assert!(!page.found.exact);
         let exact: HashSet<String> = paths(&pairs, &query.effort(Effort::Exact)).into_iter().collect();
         same += page.hits.iter().filter(|hit| exact.contains(&hit.path)).count();
-        probed[0] += page.found.lists_probed;
-        probed[1] +=
-            pairs.search(&Query::vector(&vector[..]).tag("color", "that")).unwrap().found.lists_probed;
     }
-    println!("{same} of {} found, {probed:?} lists", 10 * asked);
+    // Without that 348 are found.
     assert!(same as f32 >= 0.97 * (10 * asked) as f32, "{same} of {}", 10 * asked);
-    assert!(probed[0] > probed[1], "{probed:?} lists searched");
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod index;
 mod layering;
 mod operations;
 mod properties;
+mod random;
 mod real_pictures;
 mod whole;
 #[cfg(feature = "wire")]

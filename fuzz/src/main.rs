@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use lookalike_fuzz::mutate::{Dice, input};
+use lookalike_fuzz::mutate::{Random, input};
 use lookalike_fuzz::targets::{TARGETS, Target};
 
 /// No input may take longer.
@@ -130,7 +130,7 @@ fn corpus(target: &Target) -> Vec<Vec<u8>> {
 
 fn fuzz(target: &Target, options: &Options) -> usize {
     let corpus = corpus(target);
-    let mut dice = Dice(options.seed);
+    let mut dice = Random(options.seed);
     let (mut runs, mut findings, mut slowest, mut largest) = (0u64, 0, Duration::ZERO, 0);
     let began = Instant::now();
     let mut seeds = corpus.iter();

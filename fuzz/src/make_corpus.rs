@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 
 use lookalike::{Add, CreateInstance, Gallery, Source, Tags};
-use lookalike_fuzz::mutate::Dice;
+use lookalike_fuzz::mutate::Random;
 use lookalike_fuzz::store::{DIMS, Small};
 
 /// Longer pictures are left out: a corpus should be quick.
@@ -40,9 +40,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     {
         put("region", &format!("{at}"), &region.map(u64::to_le_bytes).concat())?;
     }
-    let mut dice = Dice(1);
+    let mut dice = Random(1);
     for at in 0..6 {
-        let random: Vec<u8> = (0..300).map(|_| dice.roll() as u8).collect();
+        let random: Vec<u8> = (0..300).map(|_| dice.next() as u8).collect();
         put("operations", &format!("{at}"), &random)?;
         put("tags", &format!("{at}"), &random[..60])?;
     }
@@ -59,10 +59,10 @@ fn files(put: Put<'_>) -> Result<(), Box<dyn Error>> {
         Gallery::builder(dir.path()).model(Small).background(false).tail_rows(30).train_rows(25).open()?;
     gallery.create(&CreateInstance::new("i", "small").tags(["color", "kind"]))?;
     let instance = gallery.instance("i")?;
-    let mut dice = Dice(2);
+    let mut dice = Random(2);
     for number in 0..50 {
         let vector: Vec<f32> =
-            (0..DIMS).map(|_| (dice.roll() >> 40) as f32 / (1u64 << 23) as f32 - 1.0).collect();
+            (0..DIMS).map(|_| (dice.next() >> 40) as f32 / (1u64 << 23) as f32 - 1.0).collect();
         let tags =
             Tags::from([("color", ["red", "blue"][number % 2])]).with("kind", format!("{}", number % 5));
         instance.add(&Add::new(format!("img/{number}"), Source::vector(vector)).tags(tags))?;

@@ -490,7 +490,12 @@ impl Reader {
     pub(super) fn reach(&self, reach: Reach, mode: Mode, hits: usize, passing: &Passing, share: f64) -> f32 {
         let deeper = if passing.parts.is_some() { UNEVEN / share } else { 1.0 };
         // Far from most images that pass nothing lies as what was measured, so rather more is searched.
-        let reach = if share < APART_SHARE * passing.share(self.len()) { Reach::High } else { reach };
+        let apart = share < APART_SHARE * passing.share(self.len());
+        let reach = match reach {
+            Reach::Fast if apart => Reach::Default,
+            Reach::Default if apart => Reach::High,
+            reach => reach,
+        };
         let gaps = self.snapshot.centres.last().and_then(|centres| centres.entry.gaps.as_ref());
         Gaps::of(gaps, mode as usize, reach, hits as f64 * deeper)
     }

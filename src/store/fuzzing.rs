@@ -14,7 +14,7 @@ use super::frame::{self, Kind, Uuid};
 use super::manifest::Manifest;
 use super::map::Mapped;
 use super::record;
-use super::segment::{self, Salvage, Segment};
+use super::segment::{self, Salvage, Segment, Step};
 use super::snapshot::{Snapshot, path_hash};
 use super::{centres, codec, dead, log, mend};
 use crate::index::{ListedRows, Rows};
@@ -125,6 +125,10 @@ pub(crate) fn segment(bytes: &[u8]) {
         for position in (0..segment.rows()).take(64) {
             let _ = (segment.order(position), segment.hash(position), segment.fine(position));
             let _ = segment.run(position..segment.rows().min(position + 3));
+            Step::ALL.iter().for_each(|&step| segment.soon_hit(position, step));
+            segment.soon_page(position);
+            segment.soon(position);
+            segment.soon_whole(position);
             if let Ok(path) = segment.path(position) {
                 let found = segment.find(path, path_hash(&UUID, path), &RoaringBitmap::new());
                 assert!(!matches!(found, Ok(Some(at)) if at >= segment.rows()));
@@ -188,5 +192,29 @@ impl Disk for OneFile {
     }
     fn lock(&self, _: &Path, _: bool) -> io::Result<Option<Box<dyn DiskLock>>> {
         refused()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a file with right checksums says of a row's terms may be nonsense: looking ahead ends where the terms do.
+    #[test]
+    fn looking_ahead_ends() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/before/seg-00000004");
+        let (bytes, layout) = (std::fs::read(file).unwrap(), Layout::new(&[4]).unwrap());
+        let open = |bytes: &[u8]| {
+            let (bytes, file, centres) = segment::reseal(bytes, &UUID, 1, &layout).unwrap();
+            Segment::open(&OneFile(bytes), Path::new(""), &UUID, 1, &layout, file, centres).unwrap()
+        };
+        let sound = open(&bytes);
+        assert!(sound.tags(0).is_ok());
+        let mut forged = bytes;
+        let end = sound.offsets_of_terms().start + 8;
+        forged[end..end + 8].copy_from_slice(&u64::MAX.to_le_bytes());
+        let forged = open(&forged);
+        assert!(matches!(forged.tags(0), Err(crate::store::StoreError::Corrupt { .. })));
+        Step::ALL.iter().for_each(|&step| forged.soon_hit(0, step));
     }
 }

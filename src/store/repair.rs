@@ -44,8 +44,8 @@ pub struct Repaired {
     /// The paths of these images that could be read.
     pub lost_paths: Vec<String>,
     /// Bytes of logs that could not be read, those included that a crash tore from the end; of a log that ends
-    /// early nobody knows how many are missing, unless the instance was closed. What they changed did not happen: an image that they added is gone, one
-    /// that they replaced or deleted is what it was before.
+    /// early nobody knows how many are missing, unless the instance was closed. What they changed did not happen: an image
+    /// that they added is gone, one that they replaced or deleted is what it was before.
     pub lost_log_bytes: u64,
     /// Commits that are missing between others. Those lost at the end of the log are not counted, for nobody knows
     /// how many there were.

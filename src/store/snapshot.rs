@@ -191,7 +191,7 @@ impl Snapshot {
 
     /// Says that the paths and tags of these rows will be read soon.
     pub(crate) fn soon_hits(&self, places: impl Iterator<Item = Place> + Clone) {
-        for step in [Step::Offsets, Step::Bytes, Step::Terms] {
+        for step in Step::ALL {
             for place in places.clone() {
                 if let Part::Segment(segment) = self.at(place.part) {
                     segment.soon_hit(place.position, step);

@@ -6,7 +6,14 @@ mod repair;
 pub mod store;
 pub mod sweep;
 
-use store::{Dice, Left, Made, make};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use lookalike::Gallery;
+use lookalike::testing::{DiskCall, FaultDisk};
+
+use crate::random;
+use store::{Left, Made, Random, make};
 use sweep::{Damage, Tally};
 
 const FLIPS: usize = 21_000;
@@ -40,14 +47,14 @@ fn run_as(
 /// Random bits of random files; files count alike, however long they are.
 fn flips(made: &Made, seed: u64, count: usize) -> Vec<Damage> {
     let files: Vec<(&String, &Vec<u8>)> = made.files.iter().filter(|(_, bytes)| !bytes.is_empty()).collect();
-    let mut dice = Dice(seed);
+    let mut dice = Random(seed);
     let flip = |_| {
-        let (file, bytes) = files[dice.below(files.len())];
-        let at = dice.below(bytes.len());
-        let value = match dice.below(10) {
+        let (file, bytes) = files[dice.index(files.len())];
+        let at = dice.index(bytes.len());
+        let value = match dice.index(10) {
             0 if bytes[at] != 0 => 0,
             1 if bytes[at] != 255 => 255,
-            _ => bytes[at] ^ (1 << dice.below(8)),
+            _ => bytes[at] ^ (1 << dice.index(8)),
         };
         Damage::Byte { file: file.clone(), at, value }
     };
@@ -111,6 +118,29 @@ fn an_opening_for_writing_that_fails_changes_nothing() {
         let damages = flips(one, 5, 300).into_iter().chain(one.cuts(997)).chain(one.mixups(&others));
         let tally = run_as(one, damages, Made::trial_writing);
         assert!(tally.trials > 400 && tally.refused > 200, "{tally}");
+    }
+}
+
+/// Found by killing: of thousands of files a listing may show neither the manifest that goes nor the one that comes, and the
+/// next listing neither, too.
+#[test]
+fn listings_that_show_no_manifest_are_not_believed_at_once() {
+    let made = make(Left::Killed, 7);
+    let dir = made.root.join(store::NAME);
+    let names = || store::read_files(&dir).into_keys().find(|name| name.contains("manifest-")).unwrap();
+    let (shown, hidden) = (dir.join(names()), dir.join("unseen"));
+    for (blind, found) in [(3, true), (1000, false)] {
+        let (disk, listings) = (FaultDisk::new(), Arc::new(AtomicUsize::new(0)));
+        let (from, to, count) = (shown.clone(), hidden.clone(), listings.clone());
+        disk.before(DiskCall::List, store::NAME, move || {
+            let seen = count.fetch_add(1, Ordering::Relaxed);
+            let moved = if seen == 0 { std::fs::rename(&from, &to) } else { Ok(()) };
+            moved.and_then(|()| if seen == blind { std::fs::rename(&to, &from) } else { Ok(()) }).unwrap();
+        });
+        let gallery = Gallery::builder(&made.root).fault_disk(disk).model(store::Small).read_only().open();
+        let opened = gallery.unwrap().instance(store::NAME);
+        assert_eq!(opened.is_ok(), found, "{opened:?}");
+        assert!(listings.load(Ordering::Relaxed) < 200);
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lookalike::{Code, Gallery, Instance, Query, Repaired, Tags};
 
-use super::store::{self, Dice, Left, Made, NAME, make};
+use super::store::{self, Left, Made, NAME, Random, make};
 use super::sweep::{Damage, told};
 use super::{flips, stores};
 
@@ -128,9 +128,9 @@ fn cuts_and_missing_files_and_many_flips_are_survived() {
                 tried += 1;
             }
         }
-        let mut dice = Dice(at as u64);
+        let mut dice = Random(at as u64);
         for seed in 0..60 {
-            let mut many = flips(made, 900 + seed, 2 + dice.below(12));
+            let mut many = flips(made, 900 + seed, 2 + dice.index(12));
             // One byte of the manifest can be mended, and no more.
             let mut seen = false;
             many.retain(|damage| {

@@ -11,6 +11,8 @@ use lookalike::{
 };
 use tempfile::TempDir;
 
+pub use super::random::Random;
+
 pub const NAME: &str = "shoes";
 const DIMS: usize = 18;
 /// Paths that were ever used, and some that never were.
@@ -41,27 +43,6 @@ impl Embedder for Small {
         let mut hash = [0; 32];
         hash.iter_mut().zip(&vector).for_each(|(byte, value)| *byte = *value as u8);
         Ok(Embedding { vector, hash: Some(hash) })
-    }
-}
-
-/// Numbers that look random, from a seed (splitmix64: Steele, Lea, Flood, 2014).
-pub struct Dice(pub u64);
-
-impl Dice {
-    pub fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub fn below(&mut self, n: usize) -> usize {
-        (self.roll() % n.max(1) as u64) as usize
-    }
-
-    fn vector(&mut self) -> Vec<f32> {
-        (0..DIMS).map(|_| (self.roll() >> 40) as f32 / (1u64 << 23) as f32 - 1.0).collect()
     }
 }
 
@@ -116,18 +97,18 @@ pub fn read_files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     files
 }
 
-fn tags(dice: &mut Dice) -> Tags {
-    let colour = ["red", "green", "blue"][dice.below(3)];
+fn tags(dice: &mut Random) -> Tags {
+    let colour = ["red", "green", "blue"][dice.index(3)];
     let tags = Tags::from([("color", colour)]);
-    match dice.below(3) {
+    match dice.index(3) {
         0 => tags,
-        1 => tags.with("kind", format!("kind {}", dice.below(12))),
+        1 => tags.with("kind", format!("kind {}", dice.index(12))),
         _ => tags.with_values("kind", ["boot", "low", "\u{9774}"]),
     }
 }
 
-fn picture(dice: &mut Dice) -> Pixels {
-    let rgb = (0..100 * 100 * 3).map(|_| dice.roll() as u8).collect();
+fn picture(dice: &mut Random) -> Pixels {
+    let rgb = (0..100 * 100 * 3).map(|_| dice.next() as u8).collect();
     Pixels::from_rgb8(100, 100, rgb).expect("as many bytes as it takes")
 }
 
@@ -145,7 +126,7 @@ pub fn make(left: Left, seed: u64) -> Made {
     let create = CreateInstance::new(NAME, "small").description("to be damaged").tags(["color", "kind"]);
     gallery.create(&create).expect("created");
     let instance = gallery.instance(NAME).expect("opened");
-    let mut dice = Dice(seed);
+    let mut dice = Random(seed);
     let mut older: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
     let mut keep = || {
         for (name, bytes) in read_files(&live.join(NAME)) {
@@ -155,9 +136,9 @@ pub fn make(left: Left, seed: u64) -> Made {
             }
         }
     };
-    let add = |dice: &mut Dice, number: u64| {
+    let add = |dice: &mut Random, number: u64| {
         let source =
-            if number % 8 == 3 { Source::pixels(picture(dice)) } else { Source::vector(dice.vector()) };
+            if number % 8 == 3 { Source::pixels(picture(dice)) } else { Source::vector(dice.vector(DIMS)) };
         let add = Add::new(path(number), source).tags(tags(dice));
         instance.add(&add).expect("added");
     };
@@ -207,7 +188,7 @@ pub fn make(left: Left, seed: u64) -> Made {
     if left == Left::Waiting {
         disk.fail(DiskCall::Create, "tmp-seg-", std::io::ErrorKind::StorageFull);
         let mut number = 0;
-        while instance.add(&Add::new(path(number), Source::vector(dice.vector()))).is_ok() {
+        while instance.add(&Add::new(path(number), Source::vector(dice.vector(DIMS)))).is_ok() {
             number += 1;
         }
         note();
@@ -276,7 +257,7 @@ pub fn ask(gallery: &Gallery, instance: &Instance) -> Vec<Result<u64, Error>> {
         let vector = instance.vector(&path(number));
         all.push(there(vector.map(|v| fingerprint(v.iter().map(|v| v.to_bits()).collect::<Vec<_>>()))));
     }
-    let mut dice = Dice(77);
+    let mut dice = Random(77);
     let colour = |at: usize| Tags::from([("color", ["red", "green", "blue"][at % 3])]);
     let mut search = |query: Query<'_>| all.push(there(instance.search(&query).map(of_page)));
     for at in 0..3 {
@@ -288,12 +269,12 @@ pub fn ask(gallery: &Gallery, instance: &Instance) -> Vec<Result<u64, Error>> {
         search(Query::tags(Tags::from([("kind", kind)])).limit(100));
     }
     for at in 0..9 {
-        search(Query::vector(dice.vector()));
-        search(Query::vector(dice.vector()).filter(colour(at)).limit(40));
-        search(Query::vector(dice.vector()).effort(Effort::Exact).limit(100));
+        search(Query::vector(dice.vector(DIMS)));
+        search(Query::vector(dice.vector(DIMS)).filter(colour(at)).limit(40));
+        search(Query::vector(dice.vector(DIMS)).effort(Effort::Exact).limit(100));
         search(Query::path(path(at as u64 * 37)).limit(7).offset(at as u64 * 3));
     }
-    search(Query::vector(dice.vector()).min_sim(0.05).limit(100));
+    search(Query::vector(dice.vector(DIMS)).min_sim(0.05).limit(100));
     search(Query::path(path(200)).exclude_self());
     search(Query::pixels(picture(&mut dice)).limit(12));
     search(Query::pixels(picture(&mut dice)).region(Region::new(10, 10, 60, 40)));

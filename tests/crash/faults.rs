@@ -10,9 +10,9 @@ use lookalike::rayon::{ThreadPoolBuildError, ThreadPoolBuilder};
 use lookalike::testing::{DiskFault, MemoryDisk, Survivors};
 use lookalike::{Code, Durability, Error, Query, Tags};
 
+use super::super::random::Random;
 use super::model::{Act, Host, Op, State};
 use super::observe::{Fault, look};
-use super::random::Random;
 use super::script::{Setting, draw};
 
 /// Changes of the script.

@@ -10,7 +10,6 @@
 pub mod faults;
 mod model;
 mod observe;
-mod random;
 mod script;
 #[cfg(feature = "seeded-bugs")]
 pub mod seeded;

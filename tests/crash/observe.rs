@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use lookalike::{Effort, Error, Hit, Instance, Page, Query};
 
+use super::super::random::Random;
 use super::model::{DIMS, Host, Image, Labels, Shelf, State, rounded, score};
-use super::random::Random;
 use super::script::{COLOURS, PATHS, path};
 
 /// Why what was found is not a gallery that works.
@@ -72,7 +72,7 @@ fn shelf(instance: &Instance, thorough: bool, random: &mut Random) -> Result<She
     let exact = Query::vector(query.clone()).limit(100).effort(Effort::Exact);
     let page = reader.search(&exact).map_err(failed("search"))?;
     ranked(&shelf, &rounded(&query), &page, |_| true, 100)?;
-    let colour = COLOURS[random.below(COLOURS.len())];
+    let colour = COLOURS[random.index(COLOURS.len())];
     let filtered = Query::vector(query.clone()).filter(one_tag("c", colour)).limit(5);
     let page = reader.search(&filtered).map_err(failed("filtered search"))?;
     ranked(&shelf, &rounded(&query), &page, |labels| has(labels, "c", colour), 5)?;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use lookalike::testing::MemoryDisk;
 use lookalike::{Durability, Error, Gallery, GalleryBuilder, OnExisting};
 
+use super::super::random::Random;
 use super::model::{Act, DIMS, Host, Labels, New, Op, State};
 use super::observe::{Fault, look};
-use super::random::Random;
 
 /// Paths that images of an instance have.
 pub const PATHS: usize = 36;
@@ -30,8 +30,8 @@ pub struct Setting {
 impl Setting {
     pub fn draw(random: &mut Random, background: bool) -> Self {
         Self {
-            tail_rows: 3 + random.below(8) as u32,
-            train_rows: [6, 12, 20, 1 << 20][random.below(4)],
+            tail_rows: 3 + random.index(8) as u32,
+            train_rows: [6, 12, 20, 1 << 20][random.index(4)],
             durability: if random.once_in(4) { Durability::Flush } else { Durability::Sync },
             background,
         }
@@ -49,10 +49,10 @@ impl Setting {
 
 fn labels(random: &mut Random, keys: &[String]) -> Labels {
     let mut labels = Labels::from([("k".to_owned(), vec!["y".to_owned()])]);
-    labels.insert("c".to_owned(), vec![COLOURS[random.below(3)].to_owned()]);
+    labels.insert("c".to_owned(), vec![COLOURS[random.index(3)].to_owned()]);
     if let Some(key) = random.of(keys).filter(|key| key.len() > 1) {
         let values = ["one", "three", "two"].map(str::to_owned);
-        labels.insert(key.clone(), values[..1 + random.below(3)].to_vec());
+        labels.insert(key.clone(), values[..1 + random.index(3)].to_vec());
     }
     labels
 }
@@ -61,8 +61,8 @@ fn new(random: &mut Random, keys: &[String]) -> New {
     let existing = if random.once_in(8) { OnExisting::Keep } else { OnExisting::Replace };
     // A few vectors come again and again, so that there are ties.
     let vector =
-        if random.once_in(8) { Random(random.below(3) as u64).vector(DIMS) } else { random.vector(DIMS) };
-    New { path: path(random.below(PATHS)), vector, labels: labels(random, keys), existing }
+        if random.once_in(8) { Random(random.index(3) as u64).vector(DIMS) } else { random.vector(DIMS) };
+    New { path: path(random.index(PATHS)), vector, labels: labels(random, keys), existing }
 }
 
 /// The next thing to do in a gallery of this state.
@@ -72,9 +72,9 @@ pub fn draw(random: &mut Random, state: &State, names: usize) -> Op {
     let Some(shelf) = state.shelves.get(&name) else { return op(Act::Create) };
     let there: Vec<&String> = shelf.images.keys().collect();
     let several = |random: &mut Random, most: usize| -> Vec<New> {
-        (0..1 + random.below(most)).map(|_| new(random, &shelf.keys)).collect()
+        (0..1 + random.index(most)).map(|_| new(random, &shelf.keys)).collect()
     };
-    op(match random.below(100) {
+    op(match random.index(100) {
         0..30 => Act::Add(new(random, &shelf.keys)),
         30..44 => Act::Batch(several(random, 9)),
         44..58 => match random.of(&there) {
@@ -87,7 +87,7 @@ pub fn draw(random: &mut Random, state: &State, names: usize) -> Op {
         },
         58..76 => match random.of(&there) {
             Some(path) if !random.once_in(10) => Act::Delete { path: path.to_string() },
-            _ => Act::Delete { path: path(random.below(PATHS)) },
+            _ => Act::Delete { path: path(random.index(PATHS)) },
         },
         76..82 => Act::Import(several(random, 14)),
         82..86 if shelf.keys.len() < 9 => Act::AddKey(format!("key{}", shelf.keys.len())),

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use lookalike::rayon::{ThreadPoolBuildError, ThreadPoolBuilder};
 use lookalike::testing::{Cuts, DiskFault, MemoryDisk, Survivors};
 
+use super::super::random::Random;
 use super::model::State;
 use super::observe::{Fault, observe};
-use super::random::Random;
 use super::script::{Run, Runner, Setting};
 
 /// What to do.
@@ -176,15 +176,15 @@ fn script(plan: &Plan, seed: u64, figures: &mut Figures) {
     let mut random = Random(seed);
     let setting = Setting::draw(&mut random, plan.background);
     let disk = MemoryDisk::new(seed);
-    let ops = 30 + random.below(50);
+    let ops = 30 + random.index(50);
     let mut runner = Runner::begin(disk.clone(), setting);
     let mut done = Ok(());
     // Half of the scripts meet a fault here and there.
     let faults = (random.once_in(2) || plan.faults) && !plan.background;
     for _ in 0..ops {
         if faults && random.once_in(6) {
-            let fault = [DiskFault::Io, DiskFault::Full, DiskFault::Sync, DiskFault::Sync][random.below(4)];
-            disk.fail(1 + random.below(20) as u64, fault, false);
+            let fault = [DiskFault::Io, DiskFault::Full, DiskFault::Sync, DiskFault::Sync][random.index(4)];
+            disk.fail(1 + random.index(20) as u64, fault, false);
         }
         done = done.and_then(|()| runner.go(&mut random, 1));
     }
@@ -243,7 +243,7 @@ impl Sweep<'_> {
         }
         if let Some(bytes) = cuts.written() {
             let torn = if depth == 0 { self.plan.torn } else { 1 };
-            kinds.extend((0..torn).map(|_| Survivors::Torn(self.random.below(bytes))));
+            kinds.extend((0..torn).map(|_| Survivors::Torn(self.random.index(bytes))));
         }
         for survivors in kinds {
             let disk = cuts.cut(survivors, self.random.next());
@@ -336,7 +336,7 @@ impl Sweep<'_> {
                     return;
                 }
                 let mut runner = Runner::after(disk.clone(), run.setting, before.to_vec(), host, state);
-                let ops = 1 + random.below(6);
+                let ops = 1 + random.index(6);
                 let done = runner.go(&mut random, ops);
                 if let Err(fault) = &done {
                     let place =

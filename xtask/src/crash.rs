@@ -1,5 +1,7 @@
 //! `cargo xtask crash`: the crash simulator of the tests, for as long as one likes.
 
+#[path = "../../tests/random.rs"]
+mod random;
 #[path = "../../tests/crash/mod.rs"]
 mod simulator;
 

@@ -158,6 +158,12 @@ impl Segment {
         ]
     }
 
+    /// Where the file says which terms its rows have.
+    #[cfg(all(test, feature = "fuzzing"))]
+    pub(crate) fn offsets_of_terms(&self) -> Range<usize> {
+        self.section(Kind::RowTermOffsets).range.clone()
+    }
+
     /// Bytes on the heap: which blocks were checked.
     pub(crate) fn heap_bytes(&self) -> u64 {
         self.sections.iter().map(|section| section.checked.len() as u64 * 8).sum()
@@ -319,7 +325,8 @@ impl Segment {
                 self.soon_bytes(Kind::RowTerms, terms.start.saturating_mul(4)..terms.end.saturating_mul(4));
             }
             Step::Terms => {
-                for number in terms().filter_map(|index| self.u32_at(Kind::RowTerms, index).ok()) {
+                // No further than the terms go: a damaged span may be as long as numbers are.
+                for number in terms().map_while(|index| self.u32_at(Kind::RowTerms, index).ok()) {
                     let at = number as usize * 8;
                     self.soon_bytes(Kind::TermOffsets, at..at + 16);
                 }
@@ -494,6 +501,11 @@ pub(crate) enum Step {
     Offsets,
     Bytes,
     Terms,
+}
+
+impl Step {
+    /// In their order.
+    pub(crate) const ALL: [Self; 3] = [Self::Offsets, Self::Bytes, Self::Terms];
 }
 
 struct Table {
