@@ -2,5 +2,6 @@
 
 pub mod mutate;
 pub mod operations;
+pub mod requests;
 pub mod store;
 pub mod targets;

@@ -46,8 +46,22 @@ fn main() -> Result<(), Box<dyn Error>> {
         put("operations", &format!("{at}"), &random)?;
         put("tags", &format!("{at}"), &random[..60])?;
     }
+    for (at, body) in REQUESTS.iter().enumerate() {
+        put("request", &format!("{at}.json"), body.as_bytes())?;
+    }
     files(&put)
 }
+
+/// Bodies as clients send them.
+const REQUESTS: &[&str] = &[
+    r#"{"name": "other", "model": "small", "level": 30000000, "description": "d", "tags": ["color"]}"#,
+    r#"{"path": "b", "tags": {"color": ["red", "blue"], "kind": "x"}, "file": "Qk06AAAAAAAAADYAAAAoAAAAAQAAAAEAAAABABgAAAAAAAQAAAATCwAAEwsAAAAAAAAAAAAAAAD/AA=="}"#,
+    r#"{"path": "a", "tags": {"color": "blue"}}"#,
+    r#"{"path": "a"}"#,
+    r#"{"path": "a", "limit": 10, "offset": 0, "is_crop": true, "box": {"x": 0, "y": 0, "width": 1, "height": 1}}"#,
+    r#"{"file": "Qk06AAAAAAAAADYAAAAoAAAAAQAAAAEAAAABABgAAAAAAAQAAAATCwAAEwsAAAAAAAAAAAAAAAD/AA==", "x": 0, "y": 0, "w": 1, "h": 1, "tags": {"color": ["red"]}}"#,
+    r#"{"tags": {"color": "red", "kind": ["a", "b"]}, "limit": 100, "offset": 3}"#,
+];
 
 /// Keeps an input of a target under a name.
 type Put<'a> = &'a dyn Fn(&str, &str, &[u8]) -> std::io::Result<()>;

@@ -26,7 +26,6 @@ pub const TARGETS: &[Target] = &[
     Target { name: "manifest", run: manifest, max_len: 1 << 14, words: NUMBERS },
     Target { name: "segment", run: segment, max_len: 1 << 16, words: NUMBERS },
     Target { name: "operations", run: operations, max_len: 4096, words: &[] },
-    #[cfg(feature = "wire")]
     Target { name: "request", run: request, max_len: 1 << 16, words: JSON },
 ];
 
@@ -71,9 +70,29 @@ const NUMBERS: &[&[u8]] = &[
     &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f],
     &[0, 16, 0, 0],
 ];
-#[cfg(feature = "wire")]
-const JSON: &[&[u8]] =
-    &[b"{\"", b"\":", b"[", b"]", b"}", b"null", b"true", b"-1", b"1e999", b"\"\\u0000\"", b"limit", b"tags"];
+const JSON: &[&[u8]] = &[
+    b"{\"",
+    b"\":",
+    b"[",
+    b"]",
+    b"}",
+    b",",
+    b"null",
+    b"true",
+    b"-1",
+    b"1e999",
+    b"\"\\u0000\"",
+    b"\"\\ud800\"",
+    b"limit",
+    b"offset",
+    b"tags",
+    b"path",
+    b"file",
+    b"box",
+    b"is_crop",
+    b"18446744073709551616",
+    b"aGk=",
+];
 
 const LIMITS: SizeLimits = SizeLimits { min_side_px: 1, max_side_px: 600, max_encoded_bytes: 1 << 20 };
 
@@ -174,11 +193,6 @@ pub fn segment(bytes: &[u8]) {
 }
 
 /// The JSON facade: whatever is asked, a reply or a code.
-#[cfg(feature = "wire")]
 pub fn request(bytes: &[u8]) {
-    crate::store::with_instance(|instance| {
-        for operation in ["add", "check", "update", "delete", "search"] {
-            let _ = lookalike::wire::handle(instance, operation, bytes);
-        }
-    });
+    crate::requests::request(bytes);
 }
