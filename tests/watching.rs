@@ -2,6 +2,7 @@
 
 #[allow(dead_code, unreachable_pub, reason = "shared with the other tests")]
 mod bed;
+mod random;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
