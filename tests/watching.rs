@@ -1,6 +1,6 @@
 //! The spans of the feature `tracing`. A program of its own: others in the process would decide what is watched.
 
-#[allow(dead_code, unreachable_pub, reason = "shared with the other tests")]
+#[allow(dead_code, unreachable_pub, unused_imports, reason = "shared with the other tests")]
 mod bed;
 mod random;
 
