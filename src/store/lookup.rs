@@ -14,6 +14,7 @@ use crate::vector::RowCode;
 const BEST_FIRST: usize = 16;
 
 /// See `Looked::share_of_nearest`.
+const NEAREST: usize = 4;
 const HELD_BACK: f64 = 2.0;
 
 /// A gap that is wider by less is not worth another band of lists.
@@ -41,8 +42,8 @@ pub(crate) struct Looked {
     pub(crate) scanned: u64,
     /// Lists that were searched.
     pub(crate) lists: u64,
-    /// Rows in the nearest of those lists, and how many of them count.
-    nearest: (u64, u64),
+    /// Rows in the nearest few of those lists and in the nearest `BEST_FIRST`, and how many of them count.
+    nearest: [(u64, u64); 2],
     /// Rows found at or above the minimum; those that were seen not to be among the best are not counted when
     /// there is no minimum.
     pub(crate) counted: u64,
@@ -52,9 +53,13 @@ pub(crate) struct Looked {
 
 impl Looked {
     /// What share of the rows in the nearest lists counts, when `share` of all do: held back as if a few more rows of the
-    /// usual kind had been met, for the lists may be short.
+    /// usual kind had been met, for the lists may be short. The smaller one of the nearest few and of more: a query beside
+    /// the border of what counts has all of its best rows on the other side.
     fn share_of_nearest(&self, share: f64) -> f64 {
-        (self.nearest.1 as f64 + HELD_BACK) / (self.nearest.0 as f64 + HELD_BACK / share)
+        let shares = self
+            .nearest
+            .map(|(rows, counting)| (counting as f64 + HELD_BACK) / (rows as f64 + HELD_BACK / share));
+        shares[0].min(shares[1])
     }
 }
 
@@ -171,8 +176,10 @@ impl Snapshot {
                 let met = probe(segment, list, query, lists, &self.scan_of(part, look), top)?;
                 looked.scanned += met.scanned;
                 looked.counted += met.counted;
-                if at < BEST_FIRST {
-                    looked.nearest = (looked.nearest.0 + met.listed, looked.nearest.1 + met.matching);
+                let nearest = looked.nearest.iter_mut().zip([NEAREST, BEST_FIRST]);
+                for ((rows, counting), _) in nearest.filter(|(_, lists)| at < *lists) {
+                    *rows += met.listed;
+                    *counting += met.matching;
                 }
             }
             looked.lists += 1;

@@ -18,12 +18,16 @@ use super::snapshot::{Sealed, Snapshot};
 use super::writer::{Built, Writer};
 use super::{Core, lock};
 use crate::cancel::{CancelToken, Stop};
-use crate::index::{DEPTHS, Gaps, ListQuery, Place, QueryCode, Reach, Sample, Top, train};
+use crate::index::{
+    DEPTHS, Gaps, ListQuery, ListedRows, OVERLONG, Place, QueryCode, Reach, Sample, Top, train,
+};
 
 /// Frozen tails that may wait; the commit that would make another waits itself.
 const MAX_FROZEN: usize = 2;
 /// Centres are trained again when the instance has so many times the images that it had.
 const GROWTH: u64 = 4;
+/// Or only half as many more, in percent, when the images that came since lie in few lists: when one of those is overlong.
+const UNEVEN_PERCENT: u64 = 150;
 /// Rows of a training sample for each list.
 const SAMPLE_PER_LIST: u64 = 48;
 /// Rows that gaps are measured with.
@@ -323,6 +327,9 @@ impl Core {
         let sealed: u64 = snapshot.sealed.iter().map(|s| u64::from(s.segment.rows()) - s.dead.len()).sum();
         let at = match snapshot.centres.last() {
             None => options.train_rows,
+            Some(centres) if is_uneven(snapshot, centres)? => {
+                centres.entry.trained_at.saturating_mul(UNEVEN_PERCENT) / 100
+            }
             Some(centres) if soon => centres.entry.trained_at.saturating_mul(GROWTH / 2),
             Some(centres) => centres.entry.trained_at.saturating_mul(GROWTH),
         };
@@ -457,6 +464,20 @@ impl Core {
         }
         Ok(gaps)
     }
+}
+
+/// Whether one of the lists around some centres has more than its share of the rows by far.
+fn is_uneven(snapshot: &Snapshot, centres: &Centres) -> Result<bool, StoreError> {
+    let mut lengths = vec![0u64; centres.centroids.lists()];
+    for sealed in snapshot.sealed.iter().filter(|s| s.segment.centres() == Some(centres.entry.id)) {
+        for (list, length) in (0..).zip(&mut lengths) {
+            let range = sealed.segment.list(list)?;
+            *length += u64::from(range.end - range.start);
+        }
+    }
+    let (longest, rows) = (lengths.iter().max().copied().unwrap_or_default(), lengths.iter().sum::<u64>());
+    // Of few rows the longest list says little.
+    Ok(rows >= 16 * lengths.len() as u64 && longest > OVERLONG as u64 * rows / lengths.len() as u64)
 }
 
 /// Every `step`-th row that is not dead.

@@ -10,6 +10,8 @@ use crate::kernel::table::TableRow;
 const PASSES: usize = 6;
 /// Rows assigned at a time.
 const PART: usize = 4096;
+/// A list of more times the mean is divided, at the cost of lists that have less than one in so many of the mean.
+pub(crate) const OVERLONG: usize = 4;
 
 /// What is trained on: rows as they are kept, `codes` `[rows, dims]` and one over the norm of each block of codes
 /// `[rows, blocks]`.
@@ -32,6 +34,12 @@ impl Sample<'_> {
             &self.codes[row * dims..][..dims],
             &self.inv_norms[row * blocks..][..blocks],
         )
+    }
+
+    /// Whether two rows are kept as the same.
+    fn is_same(&self, a: u32, b: u32) -> bool {
+        let dims = self.codes.len() / self.rows();
+        self.codes[a as usize * dims..][..dims] == self.codes[b as usize * dims..][..dims]
     }
 
     /// Adds the values of a row, each block of unit norm, to `sum`.
@@ -88,7 +96,7 @@ pub(crate) fn train(
         }
         let mut members: Vec<Vec<u32>> = vec![Vec::new(); lists];
         (0u32..).zip(&assigned).for_each(|(row, &list)| members[list as usize].push(row));
-        divide_the_largest(&mut members);
+        divide_the_largest(&mut members, |a, b| sample.is_same(a, b));
         means.par_chunks_exact_mut(dims).zip(&members).for_each(|(mean, members)| {
             if !members.is_empty() {
                 mean.fill(0.0);
@@ -102,20 +110,35 @@ pub(crate) fn train(
     Some(centroids)
 }
 
-/// Lists without a member take half of the largest: every second of its rows.
-fn divide_the_largest(members: &mut [Vec<u32>]) {
-    let empty: Vec<usize> = (0..members.len()).filter(|&list| members[list].is_empty()).collect();
+/// Lists without a member take half of the largest: every second of its rows. So do the smallest lists while the largest is
+/// overlong; the rows that they had find another list in the next pass. A list of rows that are all the same stays as it
+/// is: nothing tells its halves apart.
+fn divide_the_largest(members: &mut [Vec<u32>], is_same: impl Fn(u32, u32) -> bool) {
+    let mean = (members.iter().map(Vec::len).sum::<usize>() / members.len().max(1)).max(1);
+    let mut small: Vec<(usize, usize)> =
+        members.iter().enumerate().map(|(list, rows)| (rows.len(), list)).collect();
+    small.retain(|(rows, _)| *rows == 0 || rows * OVERLONG < mean);
+    small.sort_unstable();
     let mut large: std::collections::BinaryHeap<(usize, usize)> =
         members.iter().enumerate().map(|(list, rows)| (rows.len(), list)).collect();
-    for list in empty {
-        let Some((_, largest)) = large.pop().filter(|(rows, _)| *rows > 1) else { return };
-        let all = std::mem::take(&mut members[largest]);
+    let mut small = small.into_iter().peekable();
+    while let Some(&(rows, list)) = small.peek() {
+        let Some((most, largest)) = large.pop() else { return };
+        if most < 2 || (rows > 0 && most <= OVERLONG * mean) {
+            return;
+        }
+        let all = &members[largest];
+        if rows > 0 && all.iter().all(|&row| is_same(row, all[0])) {
+            continue;
+        }
         let half =
             |odd| all.iter().enumerate().filter(move |(i, _)| (i % 2 == 1) == odd).map(|(_, &row)| row);
-        members[largest] = half(false).collect();
-        members[list] = half(true).collect();
-        large.push((members[largest].len(), largest));
-        large.push((members[list].len(), list));
+        let halves: [Vec<u32>; 2] = [half(false).collect(), half(true).collect()];
+        let [kept, given] = halves;
+        large.extend([(kept.len(), largest), (given.len(), list)]);
+        members[largest] = kept;
+        members[list] = given;
+        small.next();
     }
 }
 
@@ -143,5 +166,47 @@ mod tests {
         let lists: std::collections::BTreeSet<u32> = assigned.iter().copied().collect();
         assert_eq!(lists.len(), 8);
         assert!((0..400).all(|row| assigned[row] == assigned[row % 8]));
+    }
+    #[test]
+    fn lists_that_are_overlong_are_divided() {
+        // Nine rows of ten lie around one direction, the others far from each other.
+        let (blocks, rows, lists) = ([16], 6400, 64);
+        let (mut codes, mut inv_norms, mut dice) = (Vec::new(), Vec::new(), 7u64);
+        let mut draw = || {
+            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (dice >> 56) as i8
+        };
+        for row in 0..rows {
+            let mut values = [0i8; 16].map(|_| draw());
+            if row % 10 > 0 {
+                values = values.map(|value| value / 8);
+                values[0] = 120;
+            }
+            let norm = values.iter().map(|&v| f32::from(v).powi(2)).sum::<f32>().sqrt();
+            codes.extend(values);
+            inv_norms.push(1.0 / norm.max(1.0));
+        }
+        let sample = Sample { blocks: &blocks, codes: &codes, inv_norms: &inv_norms };
+        let asked = std::sync::atomic::AtomicBool::new(false);
+        let centroids = train(&sample, lists, &[1.0], Stop::either(&asked, None)).unwrap();
+        let mut lengths = vec![0; lists];
+        for list in sample.assign(&centroids, Stop::either(&asked, None)) {
+            lengths[list as usize] += 1;
+        }
+        let longest = lengths.iter().max().copied().unwrap_or_default();
+        assert!(longest <= OVERLONG * rows / lists, "{longest} of {rows} in {lists} lists: {lengths:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_divided_takes_no_list_away() {
+        let mut members = vec![(0..900).collect::<Vec<u32>>(), vec![900], vec![901], (902..1000).collect()];
+        let before = members.clone();
+        divide_the_largest(&mut members, |_, _| true);
+        assert_eq!(members, before);
+        divide_the_largest(&mut members, |_, _| false);
+        assert!(members.iter().all(|rows| rows.len() >= 98), "{members:?}");
+        let mut members = vec![vec![1, 2, 3, 4], vec![]];
+        divide_the_largest(&mut members, |_, _| true);
+        assert_eq!(members, [vec![1, 3], vec![2, 4]]);
     }
 }

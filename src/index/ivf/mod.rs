@@ -9,5 +9,5 @@ mod rotate;
 
 pub(crate) use centroids::{Centroids, Encoder};
 pub(crate) use gaps::{DEPTHS, Gaps, Reach};
-pub(crate) use kmeans::{Sample, train};
+pub(crate) use kmeans::{OVERLONG, Sample, train};
 pub(crate) use probe::{ListQuery, probe};
