@@ -44,8 +44,7 @@ impl Core {
             let mut writer = self.writable()?;
             writer.mark_dirty()?;
             if writer.log.len() > log::HEADER as u64 {
-                writer.freeze()?;
-                self.publish(&writer);
+                self.freeze(writer)?;
             }
         }
         while self.seal_next()? {}

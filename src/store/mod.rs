@@ -29,11 +29,14 @@ mod frame;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod import;
+#[cfg(all(test, lookalike_shuttle))]
+mod interleaving;
 mod log;
 mod lookup;
 mod manifest;
 mod map;
-#[cfg(feature = "testing")]
+#[cfg(any(feature = "testing", all(test, lookalike_shuttle)))]
+#[cfg_attr(not(feature = "testing"), allow(dead_code, unreachable_pub, reason = "only some of it"))]
 mod memory;
 mod mend;
 mod record;
@@ -43,6 +46,7 @@ mod repair;
 mod seeded;
 mod segment;
 mod snapshot;
+mod sync;
 mod tail;
 mod upkeep;
 mod verify;
@@ -52,8 +56,7 @@ use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
-use std::thread::JoinHandle;
+use std::sync::{Arc, PoisonError};
 
 pub(crate) use backup::{BackUpError, MAKING, remove_tree};
 pub use draft::OnExisting;
@@ -77,6 +80,8 @@ pub(crate) use writer::Options;
 
 use self::disk::{Disk, DiskLock};
 use self::recover::{Files, Opened};
+use self::sync::thread::{self, JoinHandle};
+use self::sync::{Condvar, Mutex, MutexGuard, RwLock};
 use self::upkeep::Upkeep;
 use self::writer::{Results, Writer};
 use crate::tags::Schema;
@@ -94,7 +99,7 @@ pub(crate) struct Store {
 
 /// What the threads of a store share with its callers.
 ///
-/// Locks are taken in this order: `merging`, `sealing`, the writer, `upkeep`.
+/// Locks are taken in this order: `merging`, the turn to commit, `sealing`, the writer, `upkeep`.
 pub(crate) struct Core {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
@@ -150,10 +155,19 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// A lock whatever happened to its last holder: the data behind ours is valid at every moment, and a writer that
-/// panicked is stopped by its own mark.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+/// A lock whatever happened to its last holder: the data behind ours is valid at every moment, but for the writer's, see
+/// [`lock_writer`].
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The writer. One that panicked may not know which manifest stands on the disk: it takes no more changes.
+fn lock_writer(writer: &Mutex<Writer>) -> MutexGuard<'_, Writer> {
+    writer.lock().unwrap_or_else(|poisoned| {
+        let mut writer = poisoned.into_inner();
+        writer.stop(&StoreError::Stopped("a change panicked".to_owned()));
+        writer
+    })
 }
 
 impl Store {
@@ -206,7 +220,7 @@ impl Store {
 
     fn spawn(&mut self, name: &str, run: fn(&Core)) -> Result<(), StoreError> {
         let core = self.core.clone();
-        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || run(&core));
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || run(&core));
         self.threads.push(thread.map_err(StoreError::io("start the threads of", "the instance"))?);
         Ok(())
     }
@@ -241,7 +255,7 @@ impl Core {
     pub(crate) fn abandon(&self) {
         if let Some(writer) = &self.writer {
             self.closing.store(true, Ordering::Relaxed);
-            lock(writer).stop(&StoreError::Stopped("the instance was deleted".to_owned()));
+            lock_writer(writer).stop(&StoreError::Stopped("the instance was deleted".to_owned()));
         }
     }
 
@@ -273,7 +287,7 @@ impl Core {
     }
 
     fn writable(&self) -> Result<MutexGuard<'_, Writer>, StoreError> {
-        self.writer_for_changes().map(lock)
+        self.writer_for_changes().map(lock_writer)
     }
 
     /// The weights of the blocks in each mode, each with a sum of 1.
@@ -304,8 +318,13 @@ impl Core {
             queue.busy = true;
             let group = std::mem::take(&mut queue.waiting);
             drop(queue);
-            let _turn = Turn(self);
+            let turn = Turn(self);
             self.commit_waiting(writer, group);
+            // Others commit while segments are merged; and whoever imports holds the lock of merges and waits for its turn.
+            drop(turn);
+            if !self.background || !compact::due(&self.snapshot()).is_empty() {
+                self.tend();
+            }
         } else {
             drop(queue);
         }
@@ -326,7 +345,7 @@ impl Core {
         for ops in writer::groups(ops) {
             // A panic while room is made is why there is none.
             let no_room = self.guarded(|| Ok(self.make_room())).unwrap_or_else(|error| Some(Arc::new(error)));
-            let mut writer = lock(writer);
+            let mut writer = lock_writer(writer);
             let count = ops.len();
             match catch_unwind(AssertUnwindSafe(|| writer.commit(ops, no_room))) {
                 Ok(results) => all.extend(results),
@@ -343,11 +362,6 @@ impl Core {
         for (count, results) in receivers {
             *lock(&results) = Some(all.by_ref().take(count).collect());
         }
-        // Those who wait go on while segments are merged.
-        self.turn.notify_all();
-        if !self.background || !compact::due(&self.snapshot()).is_empty() {
-            self.tend();
-        }
     }
 
     /// Replaces the tag keys by what `next` makes of them.
@@ -355,7 +369,7 @@ impl Core {
         &self,
         next: impl FnOnce(&Schema) -> Result<Schema, E>,
     ) -> Result<(), E> {
-        let mut writer = lock(self.writer_for_changes()?);
+        let mut writer = self.writable()?;
         let schema = next(&writer.snapshot.schema)?;
         writer.set_schema(schema)?;
         self.publish(&writer);
@@ -372,7 +386,7 @@ impl Drop for Store {
         }
         if let Some(writer) = &self.core.writer {
             // Nothing is lost without the mark: the log has everything. It only lets the next opening see more.
-            let _ = catch_unwind(AssertUnwindSafe(|| lock(writer).close()));
+            let _ = catch_unwind(AssertUnwindSafe(|| lock_writer(writer).close()));
         }
     }
 }

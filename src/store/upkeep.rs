@@ -2,7 +2,7 @@
 //! snapshot without a lock, and then published by the writer, which accounts for what changed meanwhile.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use rayon::prelude::*;
@@ -15,15 +15,16 @@ use super::lookup::Look;
 use super::manifest::{CentresEntry, SegmentEntry};
 use super::segment::{self, Segment};
 use super::snapshot::{Sealed, Snapshot};
+use super::sync::{self, MutexGuard};
 use super::writer::{Built, Writer};
-use super::{Core, lock};
+use super::{Core, lock, lock_writer};
 use crate::cancel::{CancelToken, Stop};
 use crate::index::{
     DEPTHS, Gaps, ListQuery, ListedRows, OVERLONG, Place, QueryCode, Reach, Sample, Top, train,
 };
 
 /// Frozen tails that may wait; the commit that would make another waits itself.
-const MAX_FROZEN: usize = 2;
+pub(super) const MAX_FROZEN: usize = 2;
 /// Centres are trained again when the instance has so many times the images that it had.
 const GROWTH: u64 = 4;
 /// Or only half as many more, in percent, when the images that came since lie in few lists: when one of those is overlong.
@@ -75,13 +76,13 @@ impl Core {
     }
 
     fn open_writer(&self) -> Result<MutexGuard<'_, Writer>, StoreError> {
-        self.writer.as_ref().map(lock).ok_or(StoreError::ReadOnly)
+        self.writer.as_ref().map(lock_writer).ok_or(StoreError::ReadOnly)
     }
 
     /// Sees to it that the tail takes more rows; gives why it does not, if so.
     pub(crate) fn make_room(&self) -> Option<Arc<StoreError>> {
         loop {
-            let mut writer = self.open_writer().ok()?;
+            let writer = self.open_writer().ok()?;
             if writer.stopped.is_some() {
                 // The commit says so.
                 return None;
@@ -98,15 +99,8 @@ impl Core {
                 return None;
             }
             if waiting < MAX_FROZEN {
-                if let Err(error) = writer.freeze() {
+                if let Err(error) = self.freeze(writer) {
                     return Some(Arc::new(error));
-                }
-                self.publish(&writer);
-                drop(writer);
-                if self.background {
-                    // Under the lock, so that a thread about to sleep hears it.
-                    let _upkeep = self.upkeep();
-                    self.wake.notify_all();
                 }
                 continue;
             }
@@ -115,6 +109,19 @@ impl Core {
                 return Some(error);
             }
         }
+    }
+
+    /// Freezes the tail, and tells the thread that seals.
+    pub(crate) fn freeze(&self, mut writer: MutexGuard<'_, Writer>) -> Result<(), StoreError> {
+        writer.freeze()?;
+        self.publish(&writer);
+        drop(writer);
+        if self.background {
+            // Under the lock, so that a thread about to sleep hears it.
+            let _upkeep = self.upkeep();
+            self.wake.notify_all();
+        }
+        Ok(())
     }
 
     /// Waits for the next seal of the thread that seals, and gives how it failed, if it did.
@@ -138,10 +145,9 @@ impl Core {
                 && (self.snapshot().frozen.is_empty() || upkeep.failed.is_some())
             {
                 let pause = if upkeep.failed.is_some() { PAUSE } else { IDLE };
-                let (guard, timeout) =
-                    self.wake.wait_timeout(upkeep, pause).unwrap_or_else(PoisonError::into_inner);
+                let (guard, is_over) = sync::wait_for(&self.wake, &self.upkeep, upkeep, pause);
                 upkeep = guard;
-                if timeout.timed_out() {
+                if is_over {
                     upkeep.failed = None;
                 }
             }
@@ -246,11 +252,10 @@ impl Core {
     pub(crate) fn optimize(&self, cancel: Option<&CancelToken>) -> Result<(), StoreError> {
         let stop = self.stop(cancel);
         {
-            let mut writer = self.writable()?;
+            let writer = self.writable()?;
             writer.ready()?;
             if writer.snapshot.tail.rows() > 0 {
-                writer.freeze()?;
-                self.publish(&writer);
+                self.freeze(writer)?;
             }
         }
         while !stop.asked() && self.guarded(|| self.seal_next())? {}
@@ -267,6 +272,10 @@ impl Core {
             self.measure_due(&self.snapshot(), stop).map(drop)
         });
         self.optimizing.store(false, Ordering::Relaxed);
+        if self.background {
+            // What was sealed meanwhile was not merged; nor was anything if this was called off.
+            self.tend();
+        }
         optimized
     }
 
