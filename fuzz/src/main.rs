@@ -17,8 +17,9 @@ use std::time::{Duration, Instant};
 use lookalike_fuzz::mutate::{Random, input};
 use lookalike_fuzz::targets::{TARGETS, Target};
 
-/// No input may take longer.
+/// No input may take longer. On a busy machine any may once: it counts if it does so every time.
 const LONGEST: Duration = Duration::from_secs(1);
+const TIMES: usize = 5;
 /// Or need more memory.
 const MOST_BYTES: usize = 512 << 20;
 
@@ -107,6 +108,21 @@ fn again(target: &Target, file: &Path) -> usize {
 
 /// Time and memory of one input, or what is wrong with it.
 fn run(target: &Target, bytes: &[u8]) -> Result<(Duration, usize), String> {
+    let mut ran = run_once(target, bytes)?;
+    for _ in 1..TIMES {
+        if ran.0 <= LONGEST {
+            break;
+        }
+        let again = run_once(target, bytes)?;
+        ran = (ran.0.min(again.0), ran.1.max(again.1));
+    }
+    match ran {
+        (took, _) if took > LONGEST => Err(format!("took {took:?} and more, {TIMES} times")),
+        ran => Ok(ran),
+    }
+}
+
+fn run_once(target: &Target, bytes: &[u8]) -> Result<(Duration, usize), String> {
     let before = HELD.load(Ordering::Relaxed);
     PEAK.store(before, Ordering::Relaxed);
     let began = Instant::now();
@@ -114,7 +130,6 @@ fn run(target: &Target, bytes: &[u8]) -> Result<(Duration, usize), String> {
     let (took, peak) = (began.elapsed(), PEAK.load(Ordering::Relaxed).saturating_sub(before));
     match ran {
         Err(_) => Err("a panic".to_owned()),
-        Ok(()) if took > LONGEST => Err(format!("took {took:?}")),
         Ok(()) if peak > MOST_BYTES => Err(format!("needed {peak} bytes")),
         Ok(()) => Ok((took, peak)),
     }

@@ -176,7 +176,7 @@ impl InstanceInfo {
             register_date: i64::try_from(about.registered_ms).unwrap_or(i64::MAX),
             expired_date: -1,
             level: about.level,
-            tags: schema.keys().to_vec(),
+            tags: schema.keys().iter().map(|key| key.to_string()).collect(),
             status,
         }
     }

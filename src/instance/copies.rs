@@ -279,7 +279,7 @@ impl Reader {
                 copy,
                 raw: ranked.score,
                 sim: sim_curve.sim(sim.score(row.codes, fine, row.inv_norms)),
-                tags: self.snapshot.tags(ranked.place)?.to_tags(&self.snapshot.schema),
+                tags: self.snapshot.named_tags(ranked.place)?,
             });
         }
         let exact = !by_lists && reached > outside;

@@ -120,7 +120,7 @@ impl Images {
         self.reader.instance.go_on()?;
         let (snapshot, place) = (&self.reader.snapshot, Place { part: run.part, position: run.position });
         let path = snapshot.path(place)?.to_owned();
-        let tags = snapshot.tags(place)?.to_tags(&snapshot.schema);
+        let tags = snapshot.named_tags(place)?;
         self.begin(run.part, run.position + 1..run.end)?;
         self.left = self.left.saturating_sub(1);
         Ok(Some(Stored { path, tags }))

@@ -302,7 +302,14 @@ impl Instance {
     /// # Errors
     /// IS.2019.
     pub fn tag_keys(&self) -> Result<Vec<String>> {
-        Ok(self.store(Operation::ChangeTagKeys)?.snapshot().schema.keys().to_vec())
+        Ok(self
+            .store(Operation::ChangeTagKeys)?
+            .snapshot()
+            .schema
+            .keys()
+            .iter()
+            .map(|key| key.to_string())
+            .collect())
     }
 
     /// Adds tag keys, durably; there are at most ten in all.

@@ -565,7 +565,7 @@ impl Reader {
             Ok(Hit {
                 path: self.snapshot.path(ranked.place)?.to_owned(),
                 sim: sim(ranked.score),
-                tags: self.snapshot.tags(ranked.place)?.to_tags(&self.snapshot.schema),
+                tags: self.snapshot.named_tags(ranked.place)?,
             })
         })
         .collect()

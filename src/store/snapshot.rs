@@ -13,7 +13,7 @@ use super::record::Hash;
 use super::segment::{Segment, Step};
 use super::tail::Tail;
 use crate::index::{self, Place, Ranked, RowRun, Rows, Scan, Score, Top};
-use crate::tags::{Filter, Schema, TagSet};
+use crate::tags::{Filter, Schema, TagSet, Tags};
 use crate::vector::{Layout, RowCode};
 
 /// A segment and its dead rows.
@@ -204,6 +204,14 @@ impl Snapshot {
         match self.at(place.part) {
             Part::Segment(segment) => segment.path(place.position),
             Part::Tail(tail) => Ok(tail.path(place.position)),
+        }
+    }
+
+    /// The tags of a row, under their names.
+    pub(crate) fn named_tags(&self, place: Place) -> Result<Tags, StoreError> {
+        match self.at(place.part) {
+            Part::Segment(segment) => segment.named_tags(place.position, &self.schema),
+            Part::Tail(tail) => Ok(tail.tags(place.position).to_tags(&self.schema)),
         }
     }
 

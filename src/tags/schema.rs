@@ -1,5 +1,7 @@
 //! The tag keys of an instance.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -9,7 +11,7 @@ use crate::limits::{MAX_TAG_KEY_CHARS, MAX_TAG_KEYS};
 /// place is its name in every file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Schema {
-    keys: Vec<String>,
+    keys: Vec<Arc<str>>,
 }
 
 /// Why tag keys are refused for an instance.
@@ -46,22 +48,22 @@ impl Schema {
                 return Err(SchemaError::TooLong { chars });
             } else if key.bytes().any(|b| b.is_ascii_uppercase()) {
                 return Err(SchemaError::Capital { key: key.to_owned() });
-            } else if keys.iter().any(|k| k == key) {
+            } else if keys.iter().any(|k| **k == *key) {
                 return Err(SchemaError::Repeated { key: key.to_owned() });
             }
-            keys.push(key.to_owned());
+            keys.push(key.into());
         }
         Ok(Self { keys })
     }
 
     /// The keys, in the order they were added.
-    pub(crate) fn keys(&self) -> &[String] {
+    pub(crate) fn keys(&self) -> &[Arc<str>] {
         &self.keys
     }
 
     /// A key's place.
     pub(crate) fn index_of(&self, key: &str) -> Option<u8> {
-        self.keys.iter().position(|k| k == key).and_then(|i| u8::try_from(i).ok())
+        self.keys.iter().position(|k| **k == *key).and_then(|i| u8::try_from(i).ok())
     }
 
     /// Whether the schema, read from a file, is one that [`with_keys`](Self::with_keys) would have made.

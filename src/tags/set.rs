@@ -1,7 +1,8 @@
 //! Tags as a caller gives them, and the set of terms that is kept of them.
 
-use std::collections::BTreeMap;
 use std::fmt;
+use std::slice;
+use std::sync::Arc;
 
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -28,7 +29,36 @@ use crate::limits::{MAX_TAG_KEYS, MAX_TAG_VALUE_CHARS, MAX_TAG_VALUES};
 /// ```
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Tags {
-    map: BTreeMap<String, Vec<String>>,
+    /// By key, none twice.
+    entries: Vec<(Arc<str>, Values)>,
+}
+
+/// Values of a key. One is kept by itself: hits of a search have little else, and each allocation counts there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Values {
+    One(String),
+    /// None, or two and more.
+    Several(Vec<String>),
+}
+
+impl Values {
+    fn as_slice(&self) -> &[String] {
+        match self {
+            Self::One(value) => slice::from_ref(value),
+            Self::Several(values) => values,
+        }
+    }
+
+    fn push(&mut self, value: String) {
+        *self = match std::mem::replace(self, Self::Several(Vec::new())) {
+            Self::One(first) => Self::Several(vec![first, value]),
+            Self::Several(values) if values.is_empty() => Self::One(value),
+            Self::Several(mut values) => {
+                values.push(value);
+                Self::Several(values)
+            }
+        }
+    }
 }
 
 impl Tags {
@@ -40,7 +70,7 @@ impl Tags {
     /// Adds one value under `key`.
     #[must_use]
     pub fn with(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.map.entry(key.into()).or_default().push(value.into());
+        self.values_mut(key.into()).push(value.into());
         self
     }
 
@@ -51,34 +81,62 @@ impl Tags {
         key: impl Into<String>,
         values: impl IntoIterator<Item = V>,
     ) -> Self {
-        self.map.entry(key.into()).or_default().extend(values.into_iter().map(Into::into));
+        let all = self.values_mut(key.into());
+        values.into_iter().for_each(|value| all.push(value.into()));
         self
+    }
+
+    fn values_mut(&mut self, key: String) -> &mut Values {
+        let at = self.place(&key).unwrap_or_else(|at| {
+            self.entries.insert(at, (key.into(), Values::Several(Vec::new())));
+            at
+        });
+        &mut self.entries[at].1
+    }
+
+    /// Where the key is, or should be.
+    fn place(&self, key: &str) -> Result<usize, usize> {
+        self.entries.binary_search_by(|(own, _)| (**own).cmp(key))
     }
 
     /// The values under `key`.
     pub fn get(&self, key: &str) -> Option<&[String]> {
-        self.map.get(key).map(Vec::as_slice)
+        self.place(key).ok().map(|at| self.entries[at].1.as_slice())
     }
 
     /// Keys and their values, by key.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[String])> {
-        self.map.iter().map(|(key, values)| (key.as_str(), values.as_slice()))
+        self.entries.iter().map(|(key, values)| (&**key, values.as_slice()))
     }
 
     /// Number of keys.
     pub fn len(&self) -> usize {
-        self.map.len()
+        self.entries.len()
     }
 
     /// Whether there is no key.
     pub fn is_empty(&self) -> bool {
-        self.map.is_empty()
+        self.entries.is_empty()
+    }
+
+    /// Tags of terms as they are kept, under the names of their keys; terms of keys that the schema does not have are passed over.
+    pub(crate) fn of_terms<'a>(terms: impl Iterator<Item = (u8, &'a str)>, schema: &Schema) -> Self {
+        let mut tags =
+            Self { entries: Vec::with_capacity(terms.size_hint().1.unwrap_or(0).min(MAX_TAG_KEYS)) };
+        for (key, value) in terms {
+            let Some(key) = schema.keys().get(usize::from(key)) else { continue };
+            match tags.place(key) {
+                Ok(at) => tags.entries[at].1.push(value.to_owned()),
+                Err(at) => tags.entries.insert(at, (key.clone(), Values::One(value.to_owned()))),
+            }
+        }
+        tags
     }
 }
 
 impl fmt::Debug for Tags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.map.fmt(f)
+        f.debug_map().entries(self.iter()).finish()
     }
 }
 
@@ -102,7 +160,7 @@ impl Serialize for Tags {
             One(&'a str),
             Several(&'a [String]),
         }
-        serializer.collect_map(self.map.iter().map(|(key, values)| match values.as_slice() {
+        serializer.collect_map(self.iter().map(|(key, values)| match values {
             [one] => (key, Values::One(one)),
             several => (key, Values::Several(several)),
         }))
@@ -163,9 +221,15 @@ impl Term {
     }
 
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (_, value) = bytes.split_first()?;
-        std::str::from_utf8(value).ok().filter(|v| !v.is_empty())?;
+        Self::parts(bytes)?;
         Some(Self(bytes.into()))
+    }
+
+    /// Key and value of a term's bytes.
+    pub(crate) fn parts(bytes: &[u8]) -> Option<(u8, &str)> {
+        let (&key, value) = bytes.split_first()?;
+        let value = std::str::from_utf8(value).ok()?;
+        (!value.is_empty()).then_some((key, value))
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
@@ -240,10 +304,7 @@ impl TagSet {
 
     /// The tags under their names.
     pub(crate) fn to_tags(&self, schema: &Schema) -> Tags {
-        self.terms
-            .iter()
-            .filter_map(|term| Some((schema.keys().get(usize::from(term.key()))?.as_str(), term.value())))
-            .collect()
+        Tags::of_terms(self.terms.iter().map(|term| (term.key(), term.value())), schema)
     }
 }
 

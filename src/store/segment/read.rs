@@ -17,7 +17,7 @@ use super::{BLOCK, FOOTER, Kind, MAGIC, SegmentFile, TABLE_ENTRY, name, path_buc
 use crate::index::{ListedRows, RowRun, Rows};
 use crate::kernel::bits::{self, GROUP, GROUP_FACTORS};
 use crate::kernel::prefetch;
-use crate::tags::{TagSet, Term};
+use crate::tags::{Schema, TagSet, Tags, Term};
 use crate::vector::Layout;
 
 /// Groups of a list that are asked for before it is read.
@@ -351,6 +351,21 @@ impl Segment {
             terms.push(self.term(number as usize)?);
         }
         Ok(Arc::new(TagSet::from_terms(terms)))
+    }
+
+    /// The tags of a row, under their names.
+    pub(crate) fn named_tags(&self, position: u32, schema: &Schema) -> Result<Tags, StoreError> {
+        let span = self.span(Kind::RowTermOffsets, position as usize)?;
+        let mut damage = None;
+        let terms = span.map_while(|index| {
+            let read = self.u32_at(Kind::RowTerms, index).and_then(|number| {
+                let parts = Term::parts(self.term_bytes(number as usize)?);
+                parts.ok_or_else(|| self.damaged(Kind::Terms, 0, "a term is not UTF-8"))
+            });
+            read.map_err(|error| damage = Some(error)).ok()
+        });
+        let tags = Tags::of_terms(terms, schema);
+        damage.map_or(Ok(tags), Err)
     }
 
     fn terms(&self) -> usize {
