@@ -364,7 +364,7 @@ impl Gallery {
     /// ```
     ///
     /// # Errors
-    /// IS.0009 when the directory cannot be read.
+    /// IS.0009 when the directory itself cannot be read.
     pub fn list(&self) -> Result<Vec<InstanceInfo>> {
         span!("list", "").run(|infos: &Vec<InstanceInfo>| infos.len() as u64, || self.describe_all())
     }

@@ -56,13 +56,13 @@ pub struct CopyQuery<'a> {
     pub path: Option<Cow<'a, str>>,
     /// Only images with these tags: for each key one of its values.
     pub tags: Tags,
-    /// Most hits, 1 to 100.
+    /// Most hits, 1 to 100 (IS.1010).
     pub limit: u32,
     /// The part of the upright picture to find copies of, in its pixels.
     pub region: Option<Region>,
     /// Whether the picture is also looked for mirrored, turned by quarters, and by its corners and its centre.
     pub robust: bool,
-    /// Only hits at or above this `copy`, 0 to 1.
+    /// Only hits at or above this `copy`, 0 to 1 (IS.1008).
     pub min_copy: Option<f32>,
     /// Leaves the image out that a search by path starts from.
     pub exclude_self: bool,

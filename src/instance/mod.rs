@@ -442,8 +442,8 @@ impl Instance {
         Ok(self.store(Operation::Open)?.torn_bytes())
     }
 
-    /// Seals what is in memory and merges everything into one segment without deleted images. Searches and
-    /// readers go on; changes wait.
+    /// Seals what is in memory and merges everything into one segment without deleted images, durably.
+    /// Searches and readers go on; changes wait.
     ///
     /// ```
     /// # use lookalike::*;
@@ -480,20 +480,8 @@ impl Instance {
     /// Reads and checks every byte of every file of the instance. Searches and changes go on meanwhile; seals and merges
     /// wait at the end, while the small files and the log are read.
     ///
-    /// [`Gallery::repair`](crate::Gallery::repair) makes an instance whole again in which it finds damage, and has an example.
-    ///
-    /// ```
-    /// # use lookalike::*;
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let dir = tempfile::tempdir()?;
-    /// # let gallery = Gallery::open(dir.path())?;
-    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
-    /// # let vector: Vec<f32> = (0..256).map(|i| (i % 7) as f32 + 1.0).collect();
-    /// photos.add(&Add::new("a.jpg", Source::vector(&vector)))?;
-    /// photos.optimize()?;
-    /// assert!(photos.verify().is_ok());
-    /// # Ok(()) }
-    /// ```
+    /// [`Gallery::repair`](crate::Gallery::repair) makes an instance whole again in which it finds damage, and has an
+    /// example.
     ///
     /// # Errors
     /// IS.0009 naming the file and the place of the first damage, IS.2019.

@@ -45,7 +45,7 @@ pub enum Source<'a> {
     /// object store.
     Resolve,
     /// A vector of the instance's model, made elsewhere: as many finite values as the model has dimensions, no
-    /// block of them all zero. Each block is scaled to unit norm.
+    /// block of them all zero (else IS.1005 in an add, IS.1008 in a search). Each block is scaled to unit norm.
     Vector(Cow<'a, [f32]>),
 }
 
@@ -76,8 +76,8 @@ impl<'a> Source<'a> {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Add<'a> {
-    /// The image's key: 1 to 4096 bytes without control characters, exact and case-sensitive. Never opened as a
-    /// file.
+    /// The image's key: 1 to 4096 bytes (IS.2012, IS.0016) without control characters, exact and case-sensitive. Never
+    /// opened as a file.
     pub path: Cow<'a, str>,
     /// Where its pixels come from.
     pub source: Source<'a>,
@@ -137,7 +137,7 @@ impl<'a> Add<'a> {
 pub struct Update<'a> {
     /// The image's key.
     pub path: Cow<'a, str>,
-    /// The new tags: at least one key.
+    /// The new tags: at least one key (IS.2009).
     pub tags: Tags,
     /// Whether keys that the new tags do not name are kept. The service drops them, and so does the default.
     #[serde(default)]
@@ -300,11 +300,11 @@ pub struct Query<'a> {
     pub path: Option<Cow<'a, str>>,
     /// Only images with these tags: for each key one of its values.
     pub tags: Tags,
-    /// Hits of a page, 1 to 100.
+    /// Hits of a page, 1 to 100 (IS.1010).
     pub limit: u32,
     /// Hits before the page's first; any number, and beyond the last the page is empty.
     pub offset: u64,
-    /// The part of the upright query picture to search by, in its pixels.
+    /// The part of the upright query picture to search by, in its pixels (IS.1008 if it does not fit).
     pub region: Option<Region>,
     /// `Some(false)` ignores the region, `Some(true)` demands one, `None` uses it if it is there.
     pub is_crop: Option<bool>,
@@ -313,7 +313,7 @@ pub struct Query<'a> {
     pub mode: Option<Mode>,
     /// How much of the instance to look at.
     pub effort: Effort,
-    /// Only hits at or above this `sim`, 0 to 1. Does nothing to a search by tags alone.
+    /// Only hits at or above this `sim`, 0 to 1 (IS.1008). Does nothing to a search by tags alone.
     pub min_sim: Option<f32>,
     /// Leaves the image out that a search by path starts from.
     pub exclude_self: bool,
