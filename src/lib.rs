@@ -39,9 +39,9 @@
 //!
 //! * **Pictures of 100 to 2048 pixels a side are taken**, as the service takes them; others are refused (IS.2106, IS.2107).
 //!   For photographs as cameras make them open with [`GalleryBuilder::size_limits`] and [`SizeLimits::any`]: 1 to 8192.
-//! * **Calls block**: an add while its picture is decoded and embedded and the change is synced, a search while a picture
-//!   that it brings is. In asynchronous programs call from a thread for blocking work. For many pictures
-//!   [`add_batch`](Instance::add_batch) uses all cores and shares the syncs.
+//! * **Calls block**: an add until its picture is decoded and embedded and the change synced, a search until the picture that
+//!   it brings is decoded and embedded and the best are found. In asynchronous programs call from a thread for blocking
+//!   work. For many pictures [`add_batch`](Instance::add_batch) uses all cores and shares the syncs.
 //! * **Builds without optimisation are slow**: most of a second a picture. `[profile.dev.package."*"]` with `opt-level = 3`
 //!   in your `Cargo.toml`, or `--release`, mends it.
 //!
