@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Whose fault an error is.
+/// Whose fault an error is: [`Code::fault`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -20,7 +20,7 @@ pub enum Fault {
     Environment,
 }
 
-/// Where a code of the service can come from in this project.
+/// Where a code of the service can come from in this project: [`Code::raised_by`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -47,9 +47,15 @@ macro_rules! codes {
         /// wordings for one code). Match on the code, never on a message.
         ///
         /// ```
-        /// use lookalike::Code;
-        /// assert_eq!(Code::PictureTooSmall.as_str(), "IS.2107");
-        /// assert_eq!("IS.2107".parse(), Ok(Code::PictureTooSmall));
+        /// use lookalike::{Code, Fault, RaisedBy, UnknownCode};
+        ///
+        /// let code = Code::PictureTooSmall;
+        /// assert_eq!((code.as_str(), "IS.2107".parse()), ("IS.2107", Ok(code)));
+        /// assert_eq!((code.meaning(), code.remedy()), ("image too small", "at least 100 x 100"));
+        /// assert_eq!((code.fault(), code.raised_by()), (Fault::Data, RaisedBy::Library));
+        /// assert_eq!("IS.9999".parse::<Code>(), Err(UnknownCode));
+        /// // Those that a program which links the library never meets.
+        /// assert!(Code::ALL.iter().filter(|code| code.raised_by() == RaisedBy::Never).count() > 30);
         /// ```
         #[allow(clippy::zero_prefixed_literal, reason = "the service writes its codes with four digits")]
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

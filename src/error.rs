@@ -30,8 +30,13 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
 /// let refused = photos.search(&Query::image(&picture).limit(500)).unwrap_err();
 /// assert_eq!(refused.code(), Code::LimitInvalid);
-/// assert_eq!(refused.kind(), ErrorKind::InvalidInput);
+/// assert_eq!((refused.kind(), refused.operation()), (ErrorKind::InvalidInput, Operation::Search));
 /// assert_eq!(refused.to_string(), "IS.1010: limit 500 is not 1 to 100");
+///
+/// // With `#` also what lies behind it.
+/// let refused = photos.add(&Add::new("cut.jpg", Source::bytes(&picture[..9000]))).unwrap_err();
+/// assert_eq!((refused.code(), refused.is_corruption()), (Code::PictureDamaged, true));
+/// assert!(format!("{refused:#}").starts_with("IS.2002: the picture is damaged: "));
 /// # Ok(()) }
 /// ```
 ///
@@ -46,7 +51,7 @@ struct Repr {
     cause: BoxError,
 }
 
-/// What kind of fault it is.
+/// What kind of fault it is: [`Error::kind`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -79,7 +84,7 @@ pub enum ErrorKind {
     Internal,
 }
 
-/// What the library was asked to do.
+/// What the library was asked to do: [`Error::operation`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -144,6 +149,20 @@ impl Error {
     }
 
     /// Whether the same call may succeed later: somebody else has the lock, or the disk is full.
+    ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let gallery = Gallery::open(dir.path())?;
+    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+    /// // Somebody else wants to write, too: another program, or here another gallery.
+    /// let locked = Gallery::open(dir.path())?.instance("photos").unwrap_err();
+    /// assert_eq!((locked.code(), locked.is_retryable()), (Code::ServiceNotRunning, true));
+    /// drop(photos);
+    /// assert!(Gallery::open(dir.path())?.instance("photos").is_ok());
+    /// # Ok(()) }
+    /// ```
     pub fn is_retryable(&self) -> bool {
         matches!(self.0.kind, ErrorKind::Locked | ErrorKind::DiskFull)
     }

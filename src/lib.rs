@@ -8,18 +8,22 @@
 //! use lookalike::{Add, CreateInstance, Gallery, Query, Region, Source};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let dir = tempfile::tempdir()?;
-//! # let picture = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pictures/cat.jpg"))?;
-//! let gallery = Gallery::open(dir.path())?;
+//! # let temporary = tempfile::tempdir()?;
+//! # let dir = temporary.path();
+//! // A directory of yours, which is made if need be. In it a set of pictures that are searched together, with a model
+//! // (`common-search` is built in) and the keys of the tags that they may carry.
+//! let gallery = Gallery::open(dir)?;
 //! let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
 //!
+//! // A JPEG, PNG or BMP file, under a name that searches give back.
+//! let picture = std::fs::read("examples/pictures/cat.jpg")?;
 //! photos.add(&Add::new("2026/cat.jpg", Source::bytes(&picture)).tag("album", "pets"))?;
 //!
 //! let page = photos.search(&Query::image(&picture).tag("album", "pets").limit(5))?;
 //! assert_eq!(page.count, 1);
 //! assert_eq!((page.hits[0].path.as_str(), page.hits[0].sim), ("2026/cat.jpg", Some(1.0)));
 //!
-//! // By a part of the picture, in its upright pixels.
+//! // By a part of the picture: 200 x 150 of its upright pixels, from (40, 30) on.
 //! let page = photos.search(&Query::image(&picture).region(Region::new(40, 30, 200, 150)))?;
 //! assert_eq!(page.hits[0].path, "2026/cat.jpg");
 //! # Ok(()) }
@@ -31,7 +35,19 @@
 //! library never opens it), *tags*, and a *vector* that a model, an [`Embedder`], made of its pixels. A [`Query`] gives
 //! a [`Page`] of [`Hit`]s, each with a `sim` from 0 to 1. An [`Error`] has the service's [`Code`].
 //!
+//! # Before the first run
+//!
+//! * **Pictures of 100 to 2048 pixels a side are taken**, as the service takes them; others are refused (IS.2106, IS.2107).
+//!   For photographs as cameras make them open with [`GalleryBuilder::size_limits`] and [`SizeLimits::any`]: 1 to 8192.
+//! * **Calls block**: an add until its picture is decoded and embedded and the change synced, a search until the picture that
+//!   it brings is decoded and embedded and the best are found. In asynchronous programs call from a thread for blocking
+//!   work. For many pictures [`add_batch`](Instance::add_batch) uses all cores and shares the syncs.
+//! * **Builds without optimisation are slow**: most of a second a picture. `[profile.dev.package."*"]` with `opt-level = 3`
+//!   in your `Cargo.toml`, or `--release`, mends it.
+//!
 //! # What is promised
+//!
+//! (Files named `docs/` are in the crate's package.)
 //!
 //! * `Ok` from a change means that it is synced to disk ([`Durability`] tells the exception), and that every later
 //!   search sees it; `docs/durability.md` says so case by case. Of changes that were acknowledged before a `SIGKILL` or a
@@ -54,12 +70,19 @@
 //!
 //! # Where to go from here
 //!
-//! Open: [`Gallery::builder`]. Add: [`Instance::add`], [`add_batch`](Instance::add_batch), [`import`](Instance::import).
-//! Search: [`Instance::search`] with a [`Query`], [`find_copies`](Instance::find_copies) with a [`CopyQuery`]. Go through all:
-//! [`Instance::iter`], [`count_where`](Instance::count_where), [`delete_where`](Instance::delete_where). Keep:
-//! [`Instance::snapshot`], [`verify`](Instance::verify), [`optimize`](Instance::optimize). A model of your own: [`Embedder`].
-//! Call work off: [`CancelToken`]. Those who come from the service, from fastembed and Qdrant Edge or from imagededup find their
-//! calls in `docs/from-*.md`.
+//! | you want to | see |
+//! | --- | --- |
+//! | open, with options | [`Gallery::builder`] |
+//! | add one picture, many, very many | [`Instance::add`], [`add_batch`](Instance::add_batch), [`import`](Instance::import) |
+//! | go over the same pictures again without the work | [`OnExisting::Keep`] |
+//! | search; find copies | [`Instance::search`] with a [`Query`]; [`find_copies`](Instance::find_copies) with a [`CopyQuery`] |
+//! | go through all, count, delete by tags | [`Instance::iter`], [`count_where`](Instance::count_where), [`delete_where`](Instance::delete_where) |
+//! | back up, check, tidy, mend | [`Instance::snapshot`], [`verify`](Instance::verify), [`optimize`](Instance::optimize), [`Gallery::repair`] |
+//! | bring a model of your own | [`Embedder`] |
+//! | call work off | [`CancelToken`] |
+//! | know what a code means and what helps | [`Code`] |
+//!
+//! Those who come from the service, from fastembed and Qdrant Edge or from imagededup find their calls in `docs/from-*.md`.
 //!
 //! # Features
 //!

@@ -2,6 +2,15 @@
 //!
 //! The figures are those of the ImageSearch service where its reference states one, and ours where it is
 //! silent; each line says which.
+//!
+//! ```
+//! use lookalike::limits::{MAX_BODY_BYTES, MAX_LIMIT, MAX_SIDE_PX, MIN_SIDE_PX};
+//! use lookalike::SizeLimits;
+//!
+//! assert_eq!((MIN_SIDE_PX, MAX_SIDE_PX, MAX_LIMIT), (100, 2048, 100));
+//! // The largest picture that an instance takes by default does not fit in a body of JSON.
+//! assert!(SizeLimits::default().max_encoded_bytes > MAX_BODY_BYTES);
+//! ```
 
 /// Shortest allowed side of a picture, in pixels (service).
 pub const MIN_SIDE_PX: u32 = 100;

@@ -24,7 +24,9 @@ use crate::image::{self, Decoded, Part, PictureError, Pixels, SizeLimits, Wish};
 /// let region = Region::new(40, 10, 300, 20);
 /// assert_eq!((region.x(), region.y(), region.width(), region.height()), (40, 10, Some(300), Some(20)));
 /// // A side that is left out reaches to the edge of the picture.
-/// assert_eq!(Region::from_origin(40, 10).with_width(300).height(), None);
+/// let tall = Region::from_origin(40, 10).with_width(300);
+/// assert_eq!((tall.height(), tall.to_string()), (None, "40,10 300x*".to_owned()));
+/// assert_eq!(tall.with_height(20), region);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -172,7 +174,10 @@ impl Picture {
 /// let pixels = Pixels::from_rgb8(4, 2, (0..24).collect())?;
 /// let right = View::whole(&pixels).part(2, 0, 2, 2).expect("it lies inside");
 /// assert_eq!(right.row(1), &[18, 19, 20, 21, 22, 23]);
+/// assert!(right.rows().eq([right.row(0), right.row(1)]));
+/// assert_eq!((right.left(), right.top(), right.width(), right.height()), (2, 0, 2, 2));
 /// assert!(right.part(1, 0, 2, 2).is_none());
+/// assert!(!right.is_whole() && View::whole(right.pixels()).is_whole());
 /// # Ok::<(), lookalike::PixelsError>(())
 /// ```
 #[derive(Clone, Copy)]
@@ -213,6 +218,16 @@ impl<'a> View<'a> {
     /// The part between two corners given as fractions of the sides, `0.0..=1.0`, rounded to whole pixels.
     ///
     /// `None` if a fraction is out of range or not a number, or if no pixel is left.
+    ///
+    /// ```
+    /// use lookalike::{Pixels, View};
+    ///
+    /// let pixels = Pixels::from_rgb8(100, 50, vec![7; 15_000])?;
+    /// let middle = View::whole(&pixels).fraction(0.25, 0.25, 0.75, 0.75).expect("it lies inside");
+    /// assert_eq!((middle.left(), middle.top(), middle.width(), middle.height()), (25, 13, 50, 25));
+    /// assert!(middle.fraction(0.0, 0.0, 1.1, 1.0).is_none() && middle.fraction(0.5, 0.0, 0.5, 1.0).is_none());
+    /// # Ok::<(), lookalike::PixelsError>(())
+    /// ```
     pub fn fraction(&self, left: f64, top: f64, right: f64, bottom: f64) -> Option<Self> {
         let pixel = |fraction: f64, side: u32| {
             // The bounds hold for the product too; a NaN is in no range.
@@ -269,7 +284,16 @@ impl<'a> View<'a> {
         (0..self.height).map(move |y| view.row(y))
     }
 
-    /// A copy of the part as a picture of its own.
+    /// A copy of the part as a picture of its own, three bytes a pixel.
+    ///
+    /// ```
+    /// use lookalike::{Pixels, View};
+    ///
+    /// let pixels = Pixels::from_rgb8(4, 2, (0..24).collect())?;
+    /// let corner = View::whole(&pixels).part(3, 1, 1, 1).expect("it lies inside").to_pixels();
+    /// assert_eq!(corner, Pixels::from_rgb8(1, 1, vec![21, 22, 23])?);
+    /// # Ok::<(), lookalike::PixelsError>(())
+    /// ```
     pub fn to_pixels(&self) -> Pixels {
         let mut rgb = Vec::with_capacity(self.width as usize * self.height as usize * 3);
         self.rows().for_each(|row| rgb.extend_from_slice(row));

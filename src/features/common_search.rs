@@ -35,6 +35,25 @@ static LARGE: Size = Size { name: "common-search-512", blocks: [256, 256], point
 ///
 /// The same picture through the same decoder gets the same bits on every machine, whatever instructions it has: the network
 /// is exact in integers, other sums run in a fixed order, and nothing depends on the platform's mathematical library.
+///
+/// ```
+/// # use lookalike::*;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let picture = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pictures/cat.jpg"))?;
+/// # let gallery = Gallery::open(dir.path())?;
+/// let (small, large) = (CommonSearch::new(), CommonSearch::large());
+/// assert_eq!((small.name(), small.blocks()), ("common-search", &[160, 96][..]));
+/// assert_eq!((large.name(), large.blocks()), ("common-search-512", &[256, 256][..]));
+///
+/// // Instances have it by its name; without a gallery it gives vectors all the same.
+/// let pixels = Pixels::decode(&picture, &SizeLimits::default())?;
+/// let vector = small.embed(View::whole(&pixels))?.vector;
+/// let photos = gallery.open_or_create(&CreateInstance::new("photos", small.name()))?;
+/// photos.add(&Add::new("cat.jpg", Source::bytes(&picture)))?;
+/// assert_eq!(photos.search(&Query::vector(vector))?.hits[0].sim, Some(1.0));
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct CommonSearch {
     size: &'static Size,

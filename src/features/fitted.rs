@@ -13,21 +13,22 @@ use crate::resample::NETWORK_SIDE_PX;
 /// The built-in network with another projection, for example one fitted on the host's own pictures by
 /// `cargo xtask fit-projection` (docs/model.md, "Fitting the projection again").
 ///
-/// Register it with `GalleryBuilder::model` and create instances by its name. `Mode::Copy` weighs its copy block as the
-/// built-in model's; it has no copy score, whose background and calibration belong to the built-in projection:
-/// `Instance::find_copies` is refused (IS.1008).
+/// Register it with [`GalleryBuilder::model`](crate::GalleryBuilder::model) and create instances by its name.
+/// [`Mode::Copy`] weighs its copy block as the built-in model's; it has no copy score, whose background and calibration
+/// belong to the built-in projection: [`find_copies`](crate::Instance::find_copies) is refused (IS.1008).
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use lookalike::{CreateInstance, FittedSearch, Gallery};
+/// use lookalike::{CreateInstance, Embedder, FittedSearch, Gallery, Mode};
 ///
+/// # let dir = tempfile::tempdir()?;
 /// let file = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/src/features/weights/projection.bin"))?;
-/// let model = FittedSearch::new("my-search", &file, [160, 96])?;
-/// # let dir = std::env::temp_dir().join(format!("lookalike-fitted-{}", std::process::id()));
-/// let gallery = Gallery::builder(&dir).model(model).open()?;
-/// let instance = gallery.create(&CreateInstance::new("shoes", "my-search"))?;
-/// # drop((instance, gallery));
-/// # std::fs::remove_dir_all(&dir)?;
+/// let curve = vec![(0.2, 0.0), (0.7, 0.5), (1.0, 1.0)];
+/// let model = FittedSearch::new("my-search", &file, [160, 96])?.with_calibration(Mode::Copy, curve.clone());
+/// assert_eq!(model.calibration(Mode::Copy), curve);
+/// let gallery = Gallery::builder(dir.path()).model(model).open()?;
+/// let info = gallery.create(&CreateInstance::new("shoes", "my-search"))?;
+/// assert_eq!(info.domain, "my-search");
 /// # Ok(()) }
 /// ```
 #[derive(Debug)]

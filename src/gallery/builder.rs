@@ -27,7 +27,8 @@ const TRAIN_ROWS: u64 = 50_000;
 /// # let dir = tempfile::tempdir()?;
 /// # Gallery::open(dir.path())?.create(&CreateInstance::new("photos", "common-search"))?;
 /// let limits = SizeLimits { max_side_px: 8000, ..SizeLimits::default() };
-/// let gallery = Gallery::builder(dir.path()).size_limits(limits).read_only().open()?;
+/// let gallery = Gallery::builder(dir.path()).size_limits(limits).preload(true).search_threads(1).read_only().open()?;
+/// assert_eq!(gallery.instance("photos")?.len()?, 0);
 /// let refused = gallery.instance("photos")?.delete("cat.jpg").unwrap_err();
 /// assert_eq!(refused.code(), Code::ServiceNotRunning);
 /// # Ok(()) }
@@ -66,21 +67,37 @@ impl GalleryBuilder {
     }
 
     /// Registers a model of the host under its name. The built-in ones are always there; one of the same name
-    /// replaces it.
+    /// replaces it. [`Embedder`] has an example.
     #[must_use]
     pub fn model(mut self, model: impl Embedder + 'static) -> Self {
         self.models.push(Arc::new(model));
         self
     }
 
-    /// Installs what gives pictures for paths; without it an add without a picture gives IS.2000.
+    /// Installs what gives pictures for paths; without it an add without a picture gives IS.2000. [`Resolver`] has an
+    /// example.
     #[must_use]
     pub fn resolver(mut self, resolver: impl Resolver + 'static) -> Self {
         self.resolver = Some(Arc::new(resolver));
         self
     }
 
-    /// Other limits for pictures than the service's.
+    /// Other limits for pictures than the service's, for those that are added and those that are searched by (IS.2106,
+    /// IS.2107).
+    ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let picture = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pictures/cat.jpg"))?;
+    /// # let dir = tempfile::tempdir()?;
+    /// let limits = SizeLimits { min_side_px: 400, ..SizeLimits::default() };
+    /// let gallery = Gallery::builder(dir.path()).size_limits(limits).open()?;
+    /// let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search"))?;
+    /// // It has 451 x 300 pixels.
+    /// let refused = photos.add(&Add::new("cat.jpg", Source::bytes(&picture))).unwrap_err();
+    /// assert_eq!(refused.code(), Code::PictureTooSmall);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn size_limits(mut self, limits: SizeLimits) -> Self {
         self.limits = limits;
@@ -94,7 +111,25 @@ impl GalleryBuilder {
         self
     }
 
-    /// Rows an instance keeps in memory before it seals them into a segment; 65,536 unless it is set.
+    /// Rows an instance keeps in memory before it seals them into a segment: at least 1, and 65,536 unless it is set. They
+    /// are durable all the same, in the log; fewer take less memory and leave more segments to merge.
+    ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let vector: Vec<f32> = (0..256).map(|i| (i % 7) as f32 + 1.0).collect();
+    /// # let other: Vec<f32> = (0..256).map(|i| (i % 11) as f32 - 5.0).collect();
+    /// let gallery = Gallery::builder(dir.path()).tail_rows(2).background(false).open()?;
+    /// let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search"))?;
+    /// photos.add(&Add::new("a.jpg", Source::vector(&vector)))?;
+    /// assert_eq!((photos.stats()?.segments, photos.stats()?.tail_rows), (0, 1));
+    /// photos.add(&Add::new("b.jpg", Source::vector(&other)))?;
+    /// // The next finds the tail full.
+    /// photos.add(&Add::new("c.jpg", Source::vector(&other)))?;
+    /// assert_eq!((photos.stats()?.segments, photos.stats()?.tail_rows), (1, 1));
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn tail_rows(mut self, rows: u32) -> Self {
         self.options.tail_rows = rows.max(1);
@@ -102,7 +137,21 @@ impl GalleryBuilder {
     }
 
     /// Images from which an instance's segments get lists, so that searches need not read every row; 50,000 unless it is
-    /// set. Below it every search is exhaustive, and exact.
+    /// set, and at least 1. Below it every search is exhaustive, and exact.
+    ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// let gallery = Gallery::builder(dir.path()).train_rows(400).open()?;
+    /// let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search"))?;
+    /// # let vector = |i: u32| (0..256).map(|d| ((i * (d + 3) * 7919) % 1009) as f32 - 504.0).collect::<Vec<f32>>();
+    /// photos.import((0..500).map(|i| Add::new(format!("{i}.jpg"), Source::vector(vector(i)))))?;
+    /// assert!(photos.stats()?.lists > 0);
+    /// let page = photos.search(&Query::vector(vector(42)))?;
+    /// assert_eq!(page.hits[0].path, "42.jpg");
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn train_rows(mut self, rows: u64) -> Self {
         self.options.train_rows = rows.max(1);

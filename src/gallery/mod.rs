@@ -37,6 +37,22 @@ const CLOSING: Duration = Duration::from_secs(30);
 ///
 /// A cheap handle to share between threads. One process at a time has an instance open for writing; others are
 /// refused (IS.2105) or open the gallery read-only.
+///
+/// ```
+/// # use lookalike::*;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// let gallery = Gallery::open(dir.path())?;
+/// let shoes = gallery.open_or_create(&CreateInstance::new("shoes", "common-search"))?;
+/// // The instance outlives the gallery's handle, and others may have one, too.
+/// drop(gallery);
+/// std::thread::scope(|scope| {
+///     let other = shoes.clone();
+///     scope.spawn(move || assert_eq!(other.name(), "shoes"));
+/// });
+/// assert!(shoes.is_empty()?);
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Gallery {
     core: Arc<Core>,
@@ -73,17 +89,17 @@ enum Entry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CreateInstance {
-    /// 1 to 16 characters: a letter a-z, then a-z, 0-9, `-`, `_`.
+    /// 1 to 16 characters: a letter a-z, then a-z, 0-9, `-`, `_` (IS.0001, IS.0007).
     pub name: String,
-    /// `common-search`, or a model that the host registered.
+    /// `common-search`, `common-search-512`, or a model that the host registered (IS.3014).
     pub model: String,
-    /// Up to 512 characters.
+    /// Up to 512 characters (IS.3036).
     pub description: String,
-    /// The service's scale: 30,000,000, and nothing else.
+    /// The service's scale: 30,000,000 images, and nothing else (IS.3035).
     pub level: u64,
-    /// Tag keys: up to 10, not empty, without Latin capitals, none twice.
+    /// Tag keys: up to 10 (IS.3024), of 1 to 64 characters, without Latin capitals, none twice (IS.3026).
     pub tags: Vec<String>,
-    /// Images the instance takes, if fewer than `level`.
+    /// Images the instance takes, 1 to `level` (IS.3035); `None` for `level`.
     pub capacity: Option<u64>,
 }
 
@@ -100,21 +116,21 @@ impl CreateInstance {
         }
     }
 
-    /// Sets the description.
+    /// Sets the description, up to 512 characters.
     #[must_use]
     pub fn description(mut self, description: impl Into<String>) -> Self {
         self.description = description.into();
         self
     }
 
-    /// Sets the service's scale.
+    /// Sets the service's scale, in images.
     #[must_use]
     pub fn level(mut self, level: u64) -> Self {
         self.level = level;
         self
     }
 
-    /// Sets the tag keys.
+    /// Sets the tag keys, up to 10.
     #[must_use]
     pub fn tags<S: Into<String>>(mut self, keys: impl IntoIterator<Item = S>) -> Self {
         self.tags = keys.into_iter().map(Into::into).collect();
@@ -122,6 +138,21 @@ impl CreateInstance {
     }
 
     /// Takes fewer images than the level allows.
+    ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let gallery = Gallery::open(dir.path())?;
+    /// # let vector: Vec<f32> = (0..256).map(|i| (i % 7) as f32 + 1.0).collect();
+    /// let small = gallery.open_or_create(&CreateInstance::new("small", "common-search").capacity(1))?;
+    /// small.add(&Add::new("a.jpg", Source::vector(&vector)))?;
+    /// let refused = small.add(&Add::new("b.jpg", Source::vector(&vector))).unwrap_err();
+    /// assert_eq!(refused.code(), Code::InstanceFull);
+    /// // Replacing is no matter of room.
+    /// assert_eq!(small.add(&Add::new("a.jpg", Source::vector(&vector)))?, Added::Replaced);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn capacity(mut self, images: u64) -> Self {
         self.capacity = Some(images);
@@ -144,7 +175,7 @@ pub enum Status {
     Abnormal,
 }
 
-/// An instance as the service describes it.
+/// An instance as the service describes it: [`Gallery::describe`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -201,6 +232,15 @@ impl InstanceInfo {
 impl Gallery {
     /// Opens the gallery of a directory, with every option at its default.
     ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// let gallery = Gallery::open(dir.path().join("made/if/need/be"))?;
+    /// assert!(gallery.list()?.is_empty());
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// As [`GalleryBuilder::open`].
     pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
@@ -218,42 +258,64 @@ impl Gallery {
     /// # use lookalike::*;
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let dir = tempfile::tempdir()?;
-    /// # let picture = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pictures/cat.jpg"))?;
     /// # let gallery = Gallery::open(dir.path())?;
-    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
     /// let info = gallery.create(&CreateInstance::new("shoes", "common-search"))?;
     /// assert_eq!((info.status, info.level), (Status::Normal, 30_000_000));
     /// let taken = gallery.create(&CreateInstance::new("shoes", "common-search")).unwrap_err();
     /// assert_eq!(taken.code(), Code::InstanceExists);
-    /// let names: Vec<String> = gallery.list()?.into_iter().map(|info| info.instance_name).collect();
-    /// assert_eq!(names, ["photos", "shoes"]);
-    /// gallery.delete("shoes")?;
-    /// assert_eq!(gallery.describe("shoes").unwrap_err().code(), Code::InstanceUnknown);
     /// # Ok(()) }
     /// ```
     ///
     /// # Errors
-    /// IS.0001 without name or model; IS.0007 for the name; IS.3014, IS.0015, IS.3004 for the model; IS.3036,
-    /// IS.3035, IS.3024, IS.3026; IS.3000 when the name is taken; IS.3032 while it is being deleted; IS.2014,
-    /// IS.3001, IS.3028 when it cannot be saved; IS.2105 in a read-only gallery.
+    /// IS.0001 without name or model; IS.0007 for the name; IS.3014 for an unknown model, IS.0015, IS.3004, IS.2108 for
+    /// one that is not ready; IS.3036 for the description, IS.3035 for level and capacity, IS.3024, IS.3026 for tag keys;
+    /// IS.3000 when the name is taken; IS.3032 while it is being deleted; IS.2014, IS.3001, IS.3028 when it cannot be
+    /// saved; IS.2105 in a read-only gallery.
     pub fn create(&self, create: &CreateInstance) -> Result<InstanceInfo> {
         let name = create.name.as_str();
         let create = || self.core.create(create).map_err(|cause| Error::new(Operation::Create, cause));
         span!("create", name).run(|_| 1, create)
     }
 
-    /// Opens an instance; a second call gives another handle of the same.
+    /// Opens an instance; a second call gives another handle of the same. What is in it then is durable, unless the gallery
+    /// is read-only: an opening syncs what it rests on.
+    ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let gallery = Gallery::open(dir.path())?;
+    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+    /// let again = gallery.instance("photos")?;
+    /// again.add_tag_keys(&["year"])?;
+    /// assert_eq!(photos.tag_keys()?, ["album", "year"]);
+    /// assert_eq!(gallery.instance("pictures").unwrap_err().code(), Code::InstanceUnknown);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// IS.0001, IS.0007 for the name; IS.3005 when there is none; IS.0014, IS.3032 while it is being created or
-    /// deleted; IS.2105 when another process has it open; IS.3011, IS.3008, IS.2109 when its files cannot be
-    /// read; IS.3029, IS.3004, IS.0015 for the model.
+    /// deleted; IS.2105 when another process has it open, or while it is being repaired; IS.3011, IS.3008, IS.2109 when
+    /// its files cannot be read; IS.3029 when its model is not registered, IS.3004, IS.0015, IS.2108 when the model
+    /// differs or is not ready.
     pub fn instance(&self, name: &str) -> Result<Instance> {
         let open = || self.core.instance(name).map_err(|cause| Error::new(Operation::Open, cause));
         span!("open", name).run(|_| 1, open)
     }
 
-    /// Opens an instance, and creates it first if there is none of that name; one that is there is left as it is.
+    /// Opens an instance, and creates it first, durably, if there is none of that name; one that is there is left as it is.
+    ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let gallery = Gallery::open(dir.path())?;
+    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+    /// // It is there, so the other tag keys do not count.
+    /// let same = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["year"]))?;
+    /// assert_eq!(same.tag_keys()?, ["album"]);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// As [`create`](Self::create) and [`instance`](Self::instance).
@@ -266,6 +328,20 @@ impl Gallery {
 
     /// Describes an instance, open or not.
     ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let gallery = Gallery::open(dir.path())?;
+    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+    /// let info = gallery.describe("photos")?;
+    /// assert_eq!((info.domain.as_str(), info.status, info.expired_date), ("common-search", Status::Normal, -1));
+    /// // In JSON it has the service's names.
+    /// let json = serde_json::to_value(&info)?;
+    /// assert_eq!((&json["instanceName"], &json["status"]), (&"photos".into(), &"NORMAL".into()));
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// IS.0001, IS.0007 for the name; IS.3005 when there is none; IS.3013 when it cannot be read.
     pub fn describe(&self, name: &str) -> Result<InstanceInfo> {
@@ -275,8 +351,20 @@ impl Gallery {
 
     /// Describes every instance, by name. One that cannot be read is listed as [`Status::Abnormal`].
     ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let gallery = Gallery::open(dir.path())?;
+    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+    /// gallery.create(&CreateInstance::new("drawings", "common-search"))?;
+    /// let names: Vec<String> = gallery.list()?.into_iter().map(|info| info.instance_name).collect();
+    /// assert_eq!(names, ["drawings", "photos"]);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
-    /// IS.0009 when the directory cannot be read.
+    /// IS.0009 when the directory itself cannot be read.
     pub fn list(&self) -> Result<Vec<InstanceInfo>> {
         span!("list", "").run(|infos: &Vec<InstanceInfo>| infos.len() as u64, || self.describe_all())
     }
@@ -292,12 +380,24 @@ impl Gallery {
         Ok(names.into_iter().map(describe).collect())
     }
 
-    /// Deletes an instance and its files. Open handles are refused from here on (IS.2019).
+    /// Deletes an instance and its files, durably. Open handles are refused from here on (IS.2019).
+    ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let gallery = Gallery::open(dir.path())?;
+    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+    /// gallery.delete("photos")?;
+    /// assert_eq!(gallery.describe("photos").unwrap_err().code(), Code::InstanceUnknown);
+    /// assert_eq!(photos.len().unwrap_err().code(), Code::InstanceMissing);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// IS.0001, IS.0007 for the name; IS.3005 when there is none; IS.3030 while it is being created, IS.3032
-    /// while it is being deleted; IS.2105 when another process has it open; IS.3003 when its files could not be
-    /// removed: if it is not listed any more, what is left goes at the next opening of the gallery.
+    /// while it is being deleted; IS.2105 when another process has it open, and in a read-only gallery; IS.3003 when its
+    /// files could not be removed: if it is not listed any more, what is left goes at the next opening of the gallery.
     pub fn delete(&self, name: &str) -> Result<()> {
         let delete = || self.core.delete(name).map_err(|cause| Error::new(Operation::DeleteInstance, cause));
         span!("delete_instance", name).run(|_| 1, delete)

@@ -21,11 +21,42 @@ impl Gallery {
     /// What cannot be repaired: a manifest that is missing, or damaged in more than one byte. Without it nothing says what
     /// the other files mean; keep a copy of it with your backups.
     ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let gallery = Gallery::open(dir.path())?;
+    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+    /// # let vector: Vec<f32> = (0..256).map(|i| (i % 7) as f32 + 1.0).collect();
+    /// # let other: Vec<f32> = (0..256).map(|i| (i % 11) as f32 - 5.0).collect();
+    /// for (path, vector) in [("a.jpg", &vector), ("b.jpg", &other)] {
+    ///     photos.add(&Add::new(path, Source::vector(vector)))?;
+    /// }
+    /// photos.optimize()?;
+    /// drop(photos);
+    /// # let file = std::fs::read_dir(dir.path().join("photos"))?.flatten().map(|file| file.path());
+    /// # let segment = { file }.find(|file| file.to_string_lossy().contains("seg-")).ok_or("a segment")?;
+    /// // A byte in the middle of a file flips.
+    /// let mut bytes = std::fs::read(&segment)?;
+    /// let middle = bytes.len() / 2;
+    /// bytes[middle] ^= 1;
+    /// std::fs::write(&segment, bytes)?;
+    /// let told = gallery.instance("photos").and_then(|photos| photos.verify()).unwrap_err();
+    /// assert!(told.is_corruption());
+    ///
+    /// let repaired = gallery.repair("photos")?;
+    /// assert_eq!(repaired.images + repaired.lost_images, 2);
+    /// assert!(repaired.damaged[0].kept_as.as_deref().is_some_and(|name| name.starts_with("damaged-")));
+    /// gallery.instance("photos")?.verify()?;
+    /// assert!(gallery.repair("photos")?.is_whole());
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// IS.0001, IS.0007 for the name; IS.3005 when there is none; IS.2105 while anybody has it open, readers in
     /// other processes included, and in a read-only gallery; IS.0014, IS.3032 while it is being created or deleted;
-    /// IS.3011 when the manifest cannot be read; IS.3029, IS.3004, IS.0015 for the model; IS.2005 when files cannot be
-    /// read or written for another reason than damage.
+    /// IS.3011 when the manifest cannot be read; IS.3029, IS.3004, IS.0015, IS.2108 for the model; IS.2005 when files
+    /// cannot be read or written for another reason than damage.
     pub fn repair(&self, name: &str) -> Result<Repaired> {
         self.core.repair(name).map_err(|cause| Error::new(Operation::Repair, cause))
     }

@@ -33,11 +33,11 @@ pub use pixels::{Pixels, PixelsError};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SizeLimits {
-    /// Shortest allowed side, in pixels; 0 means 1.
+    /// Shortest allowed side, in pixels (IS.2107); 0 means 1.
     pub min_side_px: u32,
-    /// Longest allowed side, in pixels; [`MAX_ANY_SIDE_PX`] holds as well, whatever stands here.
+    /// Longest allowed side, in pixels (IS.2106); [`MAX_ANY_SIDE_PX`] holds as well, whatever stands here.
     pub max_side_px: u32,
-    /// Largest allowed file, in bytes.
+    /// Largest allowed file, in bytes (IS.2106).
     pub max_encoded_bytes: usize,
 }
 

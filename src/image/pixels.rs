@@ -6,6 +6,20 @@ use thiserror::Error;
 /// An upright picture: `height` rows of `width` RGB pixels of 8 bits each, row-major, without padding.
 ///
 /// Kept and sent (serde) as its fields `width`, `height` and `rgb`; what does not fit together is refused when it is read.
+///
+/// ```
+/// use lookalike::Pixels;
+///
+/// // Two rows of three pixels: a red column, a green one, a blue one.
+/// let rgb = [[200, 0, 0], [0, 200, 0], [0, 0, 200]].concat().repeat(2);
+/// let pixels = Pixels::from_rgb8(3, 2, rgb)?;
+/// assert_eq!((pixels.width(), pixels.height()), (3, 2));
+/// assert_eq!(pixels.as_rgb8()[3..6], [0, 200, 0]);
+///
+/// let refused = Pixels::from_rgb8(3, 2, vec![0; 17]).unwrap_err();
+/// assert_eq!(refused.to_string(), "3 x 2 RGB pixels do not fill 17 bytes");
+/// # Ok::<(), lookalike::PixelsError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Unchecked")]
 pub struct Pixels {
@@ -43,7 +57,7 @@ impl Pixels {
     /// Wraps `rgb`, `height` rows of `width` pixels of three bytes (red, green, blue).
     ///
     /// # Errors
-    /// When a side is zero or `rgb` is not exactly `width * height * 3` bytes long.
+    /// [`PixelsError`] when a side is zero or `rgb` is not exactly `width * height * 3` bytes long.
     pub fn from_rgb8(width: u32, height: u32, rgb: Vec<u8>) -> Result<Self, PixelsError> {
         let want = u64::from(width).checked_mul(u64::from(height)).and_then(|n| n.checked_mul(3));
         if width == 0 || height == 0 || want != Some(rgb.len() as u64) {

@@ -17,7 +17,7 @@ use crate::trace::span;
 /// Adds between two commits: enough that a sync is cheap beside them, few enough that a crash costs little work.
 const GROUP: usize = 1024;
 
-/// How far a batch is.
+/// How far a batch is: [`BatchOptions::progress`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Progress {
@@ -29,6 +29,28 @@ pub struct Progress {
 }
 
 /// How a batch is run.
+///
+/// ```
+/// # use lookalike::*;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let gallery = Gallery::open(dir.path())?;
+/// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+/// # let vector: Vec<f32> = (0..256).map(|i| (i % 7) as f32 + 1.0).collect();
+/// use std::sync::atomic::{AtomicBool, Ordering};
+///
+/// // Two threads, so that the rest of the machine is free; and a button to stop.
+/// let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build()?;
+/// let stop = AtomicBool::new(false);
+/// let options = BatchOptions::new().pool(&pool).cancel(&stop);
+/// let adds = [Add::new("a.jpg", Source::vector(&vector))];
+/// assert!(photos.add_batch(&adds, &options)[0].is_ok());
+///
+/// stop.store(true, Ordering::Relaxed);
+/// let refused = photos.add_batch(&adds, &options).remove(0).unwrap_err();
+/// assert_eq!(refused.kind(), ErrorKind::Cancelled);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Default)]
 pub struct BatchOptions<'a> {
     progress: Option<&'a (dyn Fn(Progress) + Sync)>,
@@ -42,7 +64,7 @@ impl<'a> BatchOptions<'a> {
         Self::default()
     }
 
-    /// Called after each picture, from the threads that work on them.
+    /// Called after each picture, from the threads that work on them; after a panic in it nothing more is begun (IS.0009).
     #[must_use]
     pub fn progress(mut self, progress: &'a (dyn Fn(Progress) + Sync)) -> Self {
         self.progress = Some(progress);
@@ -56,7 +78,7 @@ impl<'a> BatchOptions<'a> {
         self
     }
 
-    /// Works in a pool of the host.
+    /// Works in a pool of the host, on as many threads as it has.
     #[must_use]
     pub fn pool(mut self, pool: &'a ThreadPool) -> Self {
         self.pool = Some(pool);
@@ -89,7 +111,7 @@ impl Instance {
     /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
     /// let adds = [Add::new("cat.jpg", Source::bytes(&picture)), Add::new("cut.jpg", Source::bytes(&picture[..9000]))];
     /// let done = std::sync::atomic::AtomicUsize::new(0);
-    /// let progress = |_| drop(done.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+    /// let progress = |now: Progress| drop(done.fetch_max(now.done, std::sync::atomic::Ordering::Relaxed));
     /// let results = photos.add_batch(&adds, &BatchOptions::new().progress(&progress));
     /// assert_eq!(results[0].as_ref().ok(), Some(&Added::New));
     /// assert_eq!(results[1].as_ref().unwrap_err().code(), Code::PictureDamaged);

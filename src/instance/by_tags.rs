@@ -16,8 +16,24 @@ const GROUP: usize = 4096;
 impl Instance {
     /// How many images have these tags: for each key one of its values.
     ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let gallery = Gallery::open(dir.path())?;
+    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+    /// # let vector: Vec<f32> = (0..256).map(|i| (i % 7) as f32 + 1.0).collect();
+    /// for (path, album) in [("a.jpg", "cats"), ("b.jpg", "dogs"), ("c.jpg", "trees")] {
+    ///     photos.add(&Add::new(path, Source::vector(&vector)).tag("album", album))?;
+    /// }
+    /// let animals = Tags::new().with_values("album", ["cats", "dogs"]);
+    /// assert_eq!(photos.count_where(&animals)?, 2);
+    /// assert_eq!(photos.count_where(&Tags::new()).unwrap_err().code(), Code::PathOrFileRequired);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
-    /// IS.2015 without tags; IS.1002, IS.1003, IS.1004 for tags; IS.2102, IS.2019.
+    /// IS.2015 without tags; IS.1002, IS.1003, IS.1004 for tags; IS.2102 when files cannot be read; IS.2019.
     pub fn count_where(&self, tags: &Tags) -> Result<u64> {
         self.reader_for(Operation::Search)?.count_where(tags)
     }
@@ -96,7 +112,7 @@ impl Instance {
 }
 
 impl Reader {
-    /// As [`Instance::count_where`].
+    /// As [`Instance::count_where`], of this reader's state.
     ///
     /// # Errors
     /// As [`Instance::count_where`].

@@ -56,19 +56,19 @@ pub struct CopyQuery<'a> {
     pub path: Option<Cow<'a, str>>,
     /// Only images with these tags: for each key one of its values.
     pub tags: Tags,
-    /// Most hits, 1 to 100.
+    /// Most hits, 1 to 100 (IS.1010).
     pub limit: u32,
     /// The part of the upright picture to find copies of, in its pixels.
     pub region: Option<Region>,
     /// Whether the picture is also looked for mirrored, turned by quarters, and by its corners and its centre.
     pub robust: bool,
-    /// Only hits at or above this `copy`, 0 to 1.
+    /// Only hits at or above this `copy`, 0 to 1 (IS.1008).
     pub min_copy: Option<f32>,
     /// Leaves the image out that a search by path starts from.
     pub exclude_self: bool,
 }
 
-/// An image that may be a copy of the query picture.
+/// An image that may be a copy of the query picture: [`Instance::find_copies`] has an example.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CopyHit {
@@ -86,7 +86,7 @@ pub struct CopyHit {
     pub tags: Tags,
 }
 
-/// What a search for copies found.
+/// What a search for copies found: [`Instance::find_copies`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Copies {
@@ -128,11 +128,42 @@ impl<'a> CopyQuery<'a> {
     }
 
     /// Copies of upright pixels.
+    ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let picture = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pictures/cat.jpg"))?;
+    /// # let gallery = Gallery::open(dir.path())?;
+    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+    /// photos.add(&Add::new("cat.jpg", Source::bytes(&picture)))?;
+    /// let pixels = Pixels::decode(&picture, &SizeLimits::default())?;
+    /// let copies = photos.find_copies(&CopyQuery::pixels(pixels))?;
+    /// assert!(copies.hits[0].copy > 0.99 && copies.quality > Some(10));
+    /// # Ok(()) }
+    /// ```
     pub fn pixels(pixels: Pixels) -> Self {
         Self::source(Source::pixels(pixels))
     }
 
     /// Copies of what any source gives. A vector is one view without a hash: it finds less.
+    ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let gallery = Gallery::open(dir.path())?;
+    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+    /// # let vector: Vec<f32> = (0..256).map(|i| (i % 7) as f32 + 1.0).collect();
+    /// # let other: Vec<f32> = (0..256).map(|i| (i % 11) as f32 - 5.0).collect();
+    /// photos.add(&Add::new("a.jpg", Source::vector(&vector)).tag("album", "pets"))?;
+    /// let query = CopyQuery::source(Source::vector(&vector)).filter(Tags::from([("album", "pets")]));
+    /// let copies = photos.find_copies(&query)?;
+    /// // No picture was looked at; and what was added by a vector has no hash, so it is called no copy.
+    /// assert_eq!((copies.quality, copies.hits[0].path.as_str()), (None, "a.jpg"));
+    /// assert!(copies.hits[0].copy < 0.5 && copies.hits[0].sim == 1.0);
+    /// # Ok(()) }
+    /// ```
     pub fn source(source: Source<'a>) -> Self {
         Self::new(Some(source), None)
     }
@@ -165,21 +196,21 @@ impl<'a> CopyQuery<'a> {
         self
     }
 
-    /// Only images with these tags.
+    /// Only images with these tags, in place of those that were set before.
     #[must_use]
     pub fn filter(mut self, tags: Tags) -> Self {
         self.tags = tags;
         self
     }
 
-    /// Only a part of the query picture.
+    /// Only a part of the query picture, which must lie wholly inside it (IS.1008 otherwise).
     #[must_use]
     pub fn region(mut self, region: Region) -> Self {
         self.region = Some(region);
         self
     }
 
-    /// Only hits at or above this `copy`.
+    /// Only hits at or above this `copy`, 0 to 1 (IS.1008 otherwise).
     #[must_use]
     pub fn min_copy(mut self, min_copy: f32) -> Self {
         self.min_copy = Some(min_copy);
@@ -205,6 +236,25 @@ impl Instance {
     /// the lists nearest to each view hold ([`Effort::High`](crate::Effort::High)); the best 256 and as many more as hits are
     /// asked for also by their hashes.
     ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let picture = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pictures/cat.jpg"))?;
+    /// # let gallery = Gallery::open(dir.path())?;
+    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+    /// # let coffee = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pictures/coffee.jpg"))?;
+    /// photos.add(&Add::new("cat.jpg", Source::bytes(&picture)))?;
+    /// photos.add(&Add::new("coffee.jpg", Source::bytes(&coffee)))?;
+    /// let copies = photos.find_copies(&CopyQuery::image(&picture))?;
+    /// let [cat, coffee] = &copies.hits[..] else { panic!("two images") };
+    /// assert!(cat.copy > 0.99 && cat.sim == 1.0 && coffee.copy < 0.1 && cat.raw > coffee.raw);
+    /// // What else is a copy of the first?
+    /// let others = photos.find_copies(&CopyQuery::path("cat.jpg").exclude_self().min_copy(0.5))?;
+    /// assert_eq!((others.hits.len(), others.quality), (0, None));
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// As [`search`](Self::search), and IS.1008 for a `min_copy` that is not 0 to 1 and for an instance whose model
     /// has no copy score.
@@ -214,7 +264,7 @@ impl Instance {
 }
 
 impl Reader {
-    /// As [`Instance::find_copies`].
+    /// As [`Instance::find_copies`], of this reader's state.
     ///
     /// # Errors
     /// As [`Instance::find_copies`].

@@ -22,7 +22,7 @@ const BLOCK: usize = 4096;
 /// Failures that are kept.
 const FAILURES: usize = 1000;
 
-/// What an import did.
+/// What an import did: [`Instance::import`].
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Imported {
@@ -50,12 +50,11 @@ impl Imported {
 impl Instance {
     /// Adds many images without the log: the quickest way to fill an instance.
     ///
-    /// Pictures are decoded and embedded in parallel, on rayon's pool of the calling thread. Each run of about a million images,
-    /// or of a gigabyte,
-    /// becomes a segment, durable and visible as a whole; all are when this returns `Ok`. An image that is refused
-    /// leaves the others. The iterator's lower size hint is taken for the number of images to come: the lists of the
-    /// index are made for that many. They are trained on the first run, so images should come in no order of
-    /// likeness.
+    /// Pictures are decoded and embedded in parallel, on rayon's pool of the calling thread. Each run of about a million
+    /// images, or of a gigabyte, becomes a segment, durable and visible as a whole; all are when this returns `Ok`.
+    /// An image that is refused leaves the others. The iterator's lower size hint is taken for the number of images to
+    /// come: the lists of the index are made for that many. They are trained on the first run, so images should come in no
+    /// order of likeness.
     ///
     /// Searches go on meanwhile. Changes by other callers wait while a run is written: some seconds each.
     ///
@@ -74,8 +73,9 @@ impl Instance {
     /// ```
     ///
     /// # Errors
-    /// IS.2005 when files cannot be written, IS.0012 when it was called off, IS.0014, IS.2019, IS.2105: runs before the one that failed are kept,
-    /// nothing of that one. The same import with [`OnExisting::Keep`](crate::OnExisting::Keep) goes on from there.
+    /// IS.2005 when files cannot be written, IS.2100 when those that are there cannot be read, IS.0012 when it was called off,
+    /// IS.0014, IS.2019, IS.2105: runs before the one that failed are kept, nothing of that one. The same import
+    /// with [`OnExisting::Keep`](crate::OnExisting::Keep) goes on from there.
     /// What is wrong with single images is in [`Imported::failures`], as [`add`](Self::add) would tell it.
     pub fn import<'a>(&self, adds: impl IntoIterator<Item = Add<'a>>) -> Result<Imported> {
         let added = |imported: &Imported| imported.added + imported.replaced;

@@ -13,7 +13,7 @@ use crate::store::StoreError;
 use crate::tags::Tags;
 use crate::trace::span;
 
-/// An image as it is kept, its vector aside: [`Reader::vector`] gives that.
+/// An image as it is kept: what [`Instance::iter`] goes through. [`Reader::vector`] gives its vector.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Stored {
@@ -65,7 +65,7 @@ impl Instance {
     /// ```
     ///
     /// # Errors
-    /// IS.2019; IS.2102 when files cannot be read, also of the items.
+    /// IS.2019; IS.2102 when files cannot be read, also of the items; of these IS.0012 when it was called off.
     pub fn iter(&self) -> Result<Images> {
         self.reader_for(Operation::Search)?.iter()
     }

@@ -79,6 +79,23 @@ where
 ///
 /// Searches go on while images are added and each sees one consistent state; what a change that returned `Ok`
 /// made is seen by every later search. The instance closes, and lets go of its lock, when the last handle drops.
+///
+/// ```
+/// # use lookalike::*;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let gallery = Gallery::open(dir.path())?;
+/// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+/// # let vector: Vec<f32> = (0..256).map(|i| (i % 7) as f32 + 1.0).collect();
+/// std::thread::scope(|scope| {
+///     for n in 0..4 {
+///         let (photos, add) = (photos.clone(), Add::new(format!("{n}.jpg"), Source::vector(&vector)));
+///         scope.spawn(move || photos.add(&add).map(|added| assert_eq!(added, Added::New)));
+///     }
+/// });
+/// assert_eq!((photos.name(), photos.len()?, photos.is_empty()?), ("photos", 4, false));
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Instance {
     inner: Arc<Inner>,
@@ -198,18 +215,53 @@ impl Instance {
 
     /// Whether an image of that path is there.
     ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let gallery = Gallery::open(dir.path())?;
+    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+    /// # let vector: Vec<f32> = (0..256).map(|i| (i % 7) as f32 + 1.0).collect();
+    /// photos.add(&Add::new("a.jpg", Source::vector(&vector)))?;
+    /// // A path is a key: nothing is looked up on the disk, and letter case counts.
+    /// assert!(photos.check("a.jpg")? && !photos.check("A.jpg")?);
+    /// assert_eq!(photos.check("").unwrap_err().code(), Code::PathEmpty);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
-    /// IS.2012 and IS.0016 for a path that cannot be one, IS.2019, IS.2103.
+    /// IS.2012 and IS.0016 for a path that cannot be one; IS.2103 when files cannot be read; IS.2019.
     pub fn check(&self, path: &str) -> Result<bool> {
         self.reader_for(Operation::Check)?.check(path)
     }
 
-    /// Searches; see [`Query`].
+    /// The images that are most like a picture, or a part of it, or a stored image, or a vector; under tags only those that
+    /// have them. [`Query`] says what can be asked, [`Page`] what is answered. It sees every change that returned `Ok`
+    /// before, and does not wait for changes under way.
+    ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let picture = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pictures/cat.jpg"))?;
+    /// # let gallery = Gallery::open(dir.path())?;
+    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+    /// # let coffee = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pictures/coffee.jpg"))?;
+    /// photos.add(&Add::new("cat.jpg", Source::bytes(&picture)))?;
+    /// photos.add(&Add::new("coffee.jpg", Source::bytes(&coffee)))?;
+    /// let page = photos.search(&Query::image(&picture))?;
+    /// assert_eq!((page.hits[0].path.as_str(), page.hits[0].sim), ("cat.jpg", Some(1.0)));
+    /// // The other is no more like it than pictures mostly are.
+    /// assert!(page.hits[1].sim < Some(0.3));
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
-    /// IS.1010 for the limit; IS.1002, IS.1003, IS.1004 for tags; IS.2013, IS.2015, IS.0001 when nothing is
-    /// asked; IS.2000 when no picture can be had; IS.2001, IS.2002, IS.2106, IS.2107 for the picture; IS.1008 for
-    /// a box, a vector or a `min_sim`; IS.2108, IS.2006, IS.2102, IS.2019.
+    /// IS.1010 for the limit; IS.1002, IS.1003, IS.1004 for tags; IS.0016 for the path; IS.2013, IS.2015 when nothing is
+    /// asked, IS.0001 when [`is_crop`](Query::is_crop) demands a box and there is none; IS.2000 when no picture can be
+    /// had; IS.2001, IS.2002, IS.2106, IS.2107 for the picture; IS.1008 for a box, a vector or a `min_sim`; IS.2108,
+    /// IS.3004, IS.0015 for the model; IS.2006 when the row of the image that is searched by is damaged; IS.2102 when files
+    /// cannot be read; IS.0012 when it was called off; IS.2019.
     pub fn search(&self, query: &Query<'_>) -> Result<Page> {
         self.reader_for(Operation::Search)?.search(query)
     }
@@ -262,7 +314,7 @@ impl Instance {
     /// ```
     ///
     /// # Errors
-    /// IS.2012, IS.0016, IS.2006 when the image is not there or its row is damaged, IS.2019.
+    /// IS.2012, IS.0016 for the path; IS.2006 when the image is not there or its row cannot be read; IS.2019.
     pub fn vector(&self, path: &str) -> Result<Vec<f32>> {
         self.reader_for(Operation::Vector)?.vector(path)
     }
@@ -270,13 +322,31 @@ impl Instance {
     /// The stored vector of an image, of unit norm, with its blocks weighed for `mode`: the dot product of two of
     /// these is the raw score that `sim` is calibrated from.
     ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let gallery = Gallery::open(dir.path())?;
+    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+    /// # let vector: Vec<f32> = (0..256).map(|i| (i % 7) as f32 + 1.0).collect();
+    /// photos.add(&Add::new("a.jpg", Source::vector(&vector)))?;
+    /// let weighted = photos.weighted_vector("a.jpg", Mode::Semantic)?;
+    /// let norm: f32 = weighted.iter().map(|value| value * value).sum();
+    /// assert!((norm - 1.0).abs() < 1e-4);
+    /// // Of the copy block nothing counts in this mode.
+    /// assert!(weighted[160..].iter().all(|value| *value == 0.0));
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// As [`vector`](Self::vector).
     pub fn weighted_vector(&self, path: &str, mode: Mode) -> Result<Vec<f32>> {
         self.reader_for(Operation::Vector)?.weighted_vector(path, mode)
     }
 
-    /// Dimensions of each block of the instance's vectors.
+    /// Dimensions of each block of the instance's vectors; their sum is the length of a vector ([`Embedder::blocks`]).
+    ///
+    /// [`Embedder::blocks`]: crate::Embedder::blocks
     pub fn blocks(&self) -> Vec<usize> {
         self.inner.model.layout().ranges().map(|range| range.len()).collect()
     }
@@ -329,7 +399,7 @@ impl Instance {
     ///
     /// # Errors
     /// IS.3024 for too many, IS.3026 for an empty, repeated or overlong one or one with a Latin capital,
-    /// IS.3001 when they cannot be saved, IS.0014, IS.2019, IS.2105.
+    /// IS.3001 when they cannot be saved; IS.0014, IS.2019, IS.2105.
     pub fn add_tag_keys<S: AsRef<str>>(&self, keys: &[S]) -> Result<()> {
         let operation = Operation::ChangeTagKeys;
         let store = self.store(operation)?;
@@ -349,7 +419,29 @@ impl Instance {
     }
 
     /// Bytes that the opening cut from the end of the log: changes that a crash interrupted before they were
-    /// acknowledged.
+    /// acknowledged. 0 when there was nothing to cut.
+    ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let gallery = Gallery::open(dir.path())?;
+    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+    /// # let vector: Vec<f32> = (0..256).map(|i| (i % 7) as f32 + 1.0).collect();
+    /// photos.add(&Add::new("a.jpg", Source::vector(&vector)))?;
+    /// # let left = dir.path().join("left/photos");
+    /// # std::fs::create_dir_all(&left)?;
+    /// # for file in std::fs::read_dir(dir.path().join("photos"))?.flatten() {
+    /// #     std::fs::copy(file.path(), left.join(file.file_name()))?;
+    /// # }
+    /// # let mut log = std::fs::OpenOptions::new().append(true).open(left.join("log-00000001"))?;
+    /// // A crash in the middle of a write leaves a part of it at the end of the log.
+    /// std::io::Write::write_all(&mut log, b"LKFR and no more")?;
+    /// # let gallery = Gallery::open(dir.path().join("left"))?;
+    /// let photos = gallery.instance("photos")?;
+    /// assert_eq!((photos.torn_bytes()?, photos.len()?), (16, 1));
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// IS.2019.
@@ -357,8 +449,8 @@ impl Instance {
         Ok(self.store(Operation::Open)?.torn_bytes())
     }
 
-    /// Seals what is in memory and merges everything into one segment without deleted images. Searches and
-    /// readers go on; changes wait.
+    /// Seals what is in memory and merges everything into one segment without deleted images, durably.
+    /// Searches and readers go on; changes wait.
     ///
     /// ```
     /// # use lookalike::*;
@@ -395,6 +487,9 @@ impl Instance {
     /// Reads and checks every byte of every file of the instance. Searches and changes go on meanwhile; seals and merges
     /// wait at the end, while the small files and the log are read.
     ///
+    /// [`Gallery::repair`](crate::Gallery::repair) makes an instance whole again in which it finds damage, and has an
+    /// example.
+    ///
     /// # Errors
     /// IS.0009 naming the file and the place of the first damage, IS.2019.
     pub fn verify(&self) -> Result<()> {
@@ -404,7 +499,21 @@ impl Instance {
     }
 
     /// Closes the instance for every handle: image operations on it give IS.2019 from here on. Work under way
-    /// is finished first, and the lock is let go with the last of it.
+    /// is finished first, and the lock is let go with the last of it. There is no need to close for what was acknowledged
+    /// to be kept.
+    ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let gallery = Gallery::open(dir.path())?;
+    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+    /// let other = photos.clone();
+    /// photos.close();
+    /// assert_eq!(other.len().unwrap_err().code(), Code::InstanceMissing);
+    /// assert_eq!(gallery.instance("photos")?.len()?, 0);
+    /// # Ok(()) }
+    /// ```
     pub fn close(&self) {
         drop(self.inner.take_store());
     }

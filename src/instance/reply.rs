@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::tags::Tags;
 
-/// What an add did.
+/// What an add did: [`Instance::add`](crate::Instance::add).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -17,7 +17,7 @@ pub enum Added {
     Kept,
 }
 
-/// An image that a search found.
+/// An image that a search found; [`Page`] has an example.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Hit {
@@ -29,7 +29,7 @@ pub struct Hit {
     pub tags: Tags,
 }
 
-/// How an answer was found.
+/// How an answer was found; [`Page`] has an example.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Found {
@@ -41,7 +41,28 @@ pub struct Found {
     pub exact: bool,
 }
 
-/// One page of an answer.
+/// One page of an answer: [`Instance::search`](crate::Instance::search).
+///
+/// ```
+/// # use lookalike::*;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let gallery = Gallery::open(dir.path())?;
+/// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+/// # let vector: Vec<f32> = (0..256).map(|i| (i % 7) as f32 + 1.0).collect();
+/// # let other: Vec<f32> = (0..256).map(|i| (i % 11) as f32 - 5.0).collect();
+/// photos.add(&Add::new("a.jpg", Source::vector(&vector)).tag("album", "cats"))?;
+/// photos.add(&Add::new("b.jpg", Source::vector(&other)).tag("album", "cats"))?;
+///
+/// let page = photos.search(&Query::vector(&vector).tag("album", "cats").limit(1))?;
+/// // Two images pass the tags; the page has the better one.
+/// assert_eq!((page.count, page.hits.len()), (2, 1));
+/// assert_eq!((page.hits[0].path.as_str(), page.hits[0].sim), ("a.jpg", Some(1.0)));
+/// assert_eq!(page.hits[0].tags.get("album"), Some(&["cats".to_owned()][..]));
+/// // So few images are read one by one.
+/// assert!(page.found.exact && page.found.rows_scanned == 2 && page.found.lists_probed == 0);
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Page {

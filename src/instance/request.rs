@@ -12,6 +12,26 @@ use crate::store::OnExisting;
 use crate::tags::Tags;
 
 /// Where the pixels, or the vector, of an image come from.
+///
+/// ```
+/// # use lookalike::*;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let picture = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pictures/cat.jpg"))?;
+/// # let gallery = Gallery::open(dir.path())?;
+/// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+/// let pixels = Pixels::decode(&picture, &SizeLimits::default())?;
+/// photos.add(&Add::new("from a file", Source::bytes(&picture)))?;
+/// photos.add(&Add::new("from pixels", Source::pixels(pixels)))?;
+/// photos.add(&Add::new("from a vector", Source::vector(photos.vector("from a file")?)))?;
+/// // One picture, three times.
+/// let page = photos.search(&Query::path("from a file").min_sim(1.0))?;
+/// assert_eq!(page.count, 3);
+/// // Nobody was told how to come by a picture.
+/// let refused = photos.add(&Add::new("cat.jpg", Source::Resolve)).unwrap_err();
+/// assert_eq!(refused.code(), Code::PictureUnavailable);
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -19,13 +39,13 @@ pub enum Source<'a> {
     /// A JPEG, PNG or BMP file, told apart by its content. Empty bytes count as [`Source::Resolve`], as they do
     /// for the service.
     Bytes(Cow<'a, [u8]>),
-    /// Upright pixels.
+    /// Upright pixels. The size limits hold for their sides.
     Pixels(Cow<'a, Pixels>),
     /// Whatever the host's [`Resolver`](crate::Resolver) gives for the path: the service's download from its
     /// object store.
     Resolve,
     /// A vector of the instance's model, made elsewhere: as many finite values as the model has dimensions, no
-    /// block of them all zero. Each block is scaled to unit norm.
+    /// block of them all zero (else IS.1005 in an add, IS.1008 in a search). Each block is scaled to unit norm.
     Vector(Cow<'a, [f32]>),
 }
 
@@ -56,8 +76,8 @@ impl<'a> Source<'a> {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Add<'a> {
-    /// The image's key: 1 to 4096 bytes without control characters, exact and case-sensitive. Never opened as a
-    /// file.
+    /// The image's key: 1 to 4096 bytes (IS.2012, IS.0016) without control characters, exact and case-sensitive. Never
+    /// opened as a file.
     pub path: Cow<'a, str>,
     /// Where its pixels come from.
     pub source: Source<'a>,
@@ -75,7 +95,7 @@ impl<'a> Add<'a> {
         Self { path: path.into(), source, tags: Tags::new(), on_existing: OnExisting::Replace }
     }
 
-    /// Adds one tag value.
+    /// Adds one tag value. The limits of [`Tags`] are checked by the add.
     #[must_use]
     pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.tags = self.tags.with(key, value);
@@ -117,7 +137,7 @@ impl<'a> Add<'a> {
 pub struct Update<'a> {
     /// The image's key.
     pub path: Cow<'a, str>,
-    /// The new tags: at least one key.
+    /// The new tags: at least one key (IS.2009).
     pub tags: Tags,
     /// Whether keys that the new tags do not name are kept. The service drops them, and so does the default.
     #[serde(default)]
@@ -131,6 +151,20 @@ impl<'a> Update<'a> {
     }
 
     /// Keeps the values of keys that the new tags do not name.
+    ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let gallery = Gallery::open(dir.path())?;
+    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album", "year"]))?;
+    /// # let vector: Vec<f32> = (0..256).map(|i| (i % 7) as f32 + 1.0).collect();
+    /// photos.add(&Add::new("a.jpg", Source::vector(&vector)).tag("album", "pets").tag("year", "2025"))?;
+    /// photos.update(&Update::new("a.jpg", Tags::from([("year", "2026")])).merge())?;
+    /// let tags = photos.search(&Query::path("a.jpg"))?.hits.remove(0).tags;
+    /// assert_eq!(tags, Tags::from([("album", "pets"), ("year", "2026")]));
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn merge(mut self) -> Self {
         self.merge = true;
@@ -201,6 +235,22 @@ impl<'a> From<&'a String> for Delete<'a> {
 /// every image that passes; other searches read the lists of the index that are nearest to the query, as many as were
 /// measured, on the instance's own images, to hold the wanted share of the best hits.
 /// [`Found`](crate::Found) says which it was.
+///
+/// ```
+/// # use lookalike::*;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// let gallery = Gallery::builder(dir.path()).train_rows(400).open()?;
+/// let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search"))?;
+/// # let vector = |i: u32| (0..256).map(|d| ((i * (d + 3) * 7919) % 1009) as f32 - 504.0).collect::<Vec<f32>>();
+/// photos.import((0..500).map(|i| Add::new(format!("{i}.jpg"), Source::vector(vector(i)))))?;
+/// let exact = photos.search(&Query::vector(vector(42)).effort(Effort::Exact))?;
+/// assert!(exact.found.exact && exact.found.rows_scanned == 500);
+/// let fast = photos.search(&Query::vector(vector(42)).effort(Effort::Fast))?;
+/// assert!(fast.found.lists_probed > 0);
+/// assert_eq!(fast.hits[0], exact.hits[0]);
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -250,11 +300,11 @@ pub struct Query<'a> {
     pub path: Option<Cow<'a, str>>,
     /// Only images with these tags: for each key one of its values.
     pub tags: Tags,
-    /// Hits of a page, 1 to 100.
+    /// Hits of a page, 1 to 100 (IS.1010).
     pub limit: u32,
-    /// Hits before the page's first.
+    /// Hits before the page's first; any number, and beyond the last the page is empty.
     pub offset: u64,
-    /// The part of the upright query picture to search by, in its pixels.
+    /// The part of the upright query picture to search by, in its pixels (IS.1008 if it does not fit).
     pub region: Option<Region>,
     /// `Some(false)` ignores the region, `Some(true)` demands one, `None` uses it if it is there.
     pub is_crop: Option<bool>,
@@ -263,7 +313,7 @@ pub struct Query<'a> {
     pub mode: Option<Mode>,
     /// How much of the instance to look at.
     pub effort: Effort,
-    /// Only hits at or above this `sim`, 0 to 1. Does nothing to a search by tags alone.
+    /// Only hits at or above this `sim`, 0 to 1 (IS.1008). Does nothing to a search by tags alone.
     pub min_sim: Option<f32>,
     /// Leaves the image out that a search by path starts from.
     pub exclude_self: bool,
@@ -303,6 +353,21 @@ impl<'a> Query<'a> {
     }
 
     /// By upright pixels.
+    ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let picture = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pictures/cat.jpg"))?;
+    /// # let gallery = Gallery::open(dir.path())?;
+    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+    /// let pixels = Pixels::decode(&picture, &SizeLimits::default())?;
+    /// photos.add(&Add::new("cat.jpg", Source::pixels(pixels.clone())))?;
+    /// let half = View::whole(&pixels).fraction(0.0, 0.0, 0.5, 1.0).ok_or("no pixel")?;
+    /// let page = photos.search(&Query::pixels(half.to_pixels()).mode(Mode::Copy))?;
+    /// assert!(page.hits[0].sim > Some(0.2));
+    /// # Ok(()) }
+    /// ```
     pub fn pixels(pixels: Pixels) -> Self {
         Self::source(Source::pixels(pixels))
     }
@@ -323,6 +388,19 @@ impl<'a> Query<'a> {
     }
 
     /// A path beside the picture, as the service's requests may carry one: it is used when the picture is empty.
+    ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let gallery = Gallery::open(dir.path())?;
+    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+    /// # let vector: Vec<f32> = (0..256).map(|i| (i % 7) as f32 + 1.0).collect();
+    /// photos.add(&Add::new("a.jpg", Source::vector(&vector)))?;
+    /// let page = photos.search(&Query::image(&[][..]).or_path("a.jpg"))?;
+    /// assert_eq!(page.hits[0].path, "a.jpg");
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn or_path(mut self, path: impl Into<Cow<'a, str>>) -> Self {
         self.path = Some(path.into());
@@ -330,6 +408,22 @@ impl<'a> Query<'a> {
     }
 
     /// By tags alone: hits in the order they were added, without a `sim`.
+    ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let gallery = Gallery::open(dir.path())?;
+    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+    /// # let vector: Vec<f32> = (0..256).map(|i| (i % 7) as f32 + 1.0).collect();
+    /// # let other: Vec<f32> = (0..256).map(|i| (i % 11) as f32 - 5.0).collect();
+    /// photos.add(&Add::new("a.jpg", Source::vector(&vector)).tag("album", "pets"))?;
+    /// photos.add(&Add::new("b.jpg", Source::vector(&other)).tag("album", "pets"))?;
+    /// let page = photos.search(&Query::tags(Tags::from([("album", "pets")])))?;
+    /// let found: Vec<_> = page.hits.iter().map(|hit| (hit.path.as_str(), hit.sim)).collect();
+    /// assert_eq!(found, [("a.jpg", None), ("b.jpg", None)]);
+    /// # Ok(()) }
+    /// ```
     pub fn tags(tags: Tags) -> Self {
         Self { tags, ..Self::new() }
     }
@@ -341,7 +435,23 @@ impl<'a> Query<'a> {
         self
     }
 
-    /// Only images with these tags.
+    /// Only images with these tags, in place of those that were set before.
+    ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let gallery = Gallery::open(dir.path())?;
+    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+    /// # let vector: Vec<f32> = (0..256).map(|i| (i % 7) as f32 + 1.0).collect();
+    /// # let other: Vec<f32> = (0..256).map(|i| (i % 11) as f32 - 5.0).collect();
+    /// photos.add(&Add::new("a.jpg", Source::vector(&vector)).tag("album", "pets"))?;
+    /// photos.add(&Add::new("b.jpg", Source::vector(&other)).tag("album", "garden"))?;
+    /// let garden = Tags::new().with_values("album", ["garden", "house"]);
+    /// let page = photos.search(&Query::vector(&vector).filter(garden))?;
+    /// assert_eq!((page.count, page.hits[0].path.as_str()), (1, "b.jpg"));
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn filter(mut self, tags: Tags) -> Self {
         self.tags = tags;
@@ -349,27 +459,58 @@ impl<'a> Query<'a> {
     }
 
     /// Hits of a page, 1 to 100 (IS.1010 otherwise); 10 unless it is set.
+    ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let gallery = Gallery::open(dir.path())?;
+    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+    /// # let vector: Vec<f32> = (0..256).map(|i| (i % 7) as f32 + 1.0).collect();
+    /// for limit in [0, 101] {
+    ///     let refused = photos.search(&Query::vector(&vector).limit(limit)).unwrap_err();
+    ///     assert_eq!(refused.code(), Code::LimitInvalid);
+    /// }
+    /// assert!(photos.search(&Query::vector(&vector).limit(100)).is_ok());
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn limit(mut self, limit: u32) -> Self {
         self.limit = limit;
         self
     }
 
-    /// Hits to skip.
+    /// Hits to skip, 0 unless it is set. Pages agree with each other within one [`Reader`](crate::Reader).
     #[must_use]
     pub fn offset(mut self, offset: u64) -> Self {
         self.offset = offset;
         self
     }
 
-    /// Only a part of the query picture.
+    /// Only a part of the query picture, which must lie wholly inside it (IS.1008 otherwise).
     #[must_use]
     pub fn region(mut self, region: Region) -> Self {
         self.region = Some(region);
         self
     }
 
-    /// The service's `is_crop`.
+    /// The service's `is_crop`: whether to use the region.
+    ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let picture = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pictures/cat.jpg"))?;
+    /// # let gallery = Gallery::open(dir.path())?;
+    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+    /// photos.add(&Add::new("cat.jpg", Source::bytes(&picture)))?;
+    /// let part = Query::image(&picture).region(Region::new(40, 30, 200, 150));
+    /// assert!(photos.search(&part)?.hits[0].sim < Some(1.0));
+    /// assert_eq!(photos.search(&part.is_crop(false))?.hits[0].sim, Some(1.0));
+    /// let refused = photos.search(&Query::image(&picture).is_crop(true)).unwrap_err();
+    /// assert_eq!(refused.code(), Code::ParameterMissing);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn is_crop(mut self, is_crop: bool) -> Self {
         self.is_crop = Some(is_crop);
@@ -377,20 +518,54 @@ impl<'a> Query<'a> {
     }
 
     /// How the blocks of the vectors are weighed.
+    ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let gallery = Gallery::open(dir.path())?;
+    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+    /// # let vector: Vec<f32> = (0..256).map(|i| (i % 7) as f32 + 1.0).collect();
+    /// # let other: Vec<f32> = (0..256).map(|i| (i % 11) as f32 - 5.0).collect();
+    /// // The same semantic block, and another copy block.
+    /// let edited: Vec<f32> = [&vector[..160], &other[160..]].concat();
+    /// photos.add(&Add::new("a.jpg", Source::vector(&edited)))?;
+    /// let sim = |mode| photos.search(&Query::vector(&vector).mode(mode)).map(|page| page.hits[0].sim);
+    /// assert!(sim(Mode::Semantic)? > Some(0.99) && sim(Mode::Copy)? < sim(Mode::Default)?);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn mode(mut self, mode: Mode) -> Self {
         self.mode = Some(mode);
         self
     }
 
-    /// How much of the instance to look at.
+    /// How much of the instance to look at; [`Effort`] has an example.
     #[must_use]
     pub fn effort(mut self, effort: Effort) -> Self {
         self.effort = effort;
         self
     }
 
-    /// Only hits at or above this `sim`.
+    /// Only hits at or above this `sim`, 0 to 1 (IS.1008 otherwise).
+    ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let gallery = Gallery::open(dir.path())?;
+    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+    /// # let vector: Vec<f32> = (0..256).map(|i| (i % 7) as f32 + 1.0).collect();
+    /// # let other: Vec<f32> = (0..256).map(|i| (i % 11) as f32 - 5.0).collect();
+    /// photos.add(&Add::new("a.jpg", Source::vector(&vector)))?;
+    /// photos.add(&Add::new("b.jpg", Source::vector(&other)))?;
+    /// // None at all is an answer, too.
+    /// assert_eq!(photos.search(&Query::path("a.jpg").exclude_self().min_sim(0.9))?.count, 0);
+    /// assert_eq!(photos.search(&Query::vector(&vector).min_sim(0.9))?.count, 1);
+    /// let refused = photos.search(&Query::vector(&vector).min_sim(90.0)).unwrap_err();
+    /// assert_eq!(refused.code(), Code::SearchRefused);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn min_sim(mut self, min_sim: f32) -> Self {
         self.min_sim = Some(min_sim);
@@ -404,7 +579,21 @@ impl<'a> Query<'a> {
         self
     }
 
-    /// Begins no further list of the index after so long.
+    /// Begins no further list of the index after so long. It has no effect where there are no lists, and on the time that
+    /// the picture takes.
+    ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let gallery = Gallery::open(dir.path())?;
+    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+    /// # let vector: Vec<f32> = (0..256).map(|i| (i % 7) as f32 + 1.0).collect();
+    /// photos.add(&Add::new("a.jpg", Source::vector(&vector)))?;
+    /// let page = photos.search(&Query::vector(&vector).budget(std::time::Duration::from_millis(2)))?;
+    /// assert!(page.found.exact);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn budget(mut self, budget: Duration) -> Self {
         self.budget = Some(budget);

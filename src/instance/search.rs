@@ -55,7 +55,30 @@ const APART_SHARE: f64 = 0.7;
 /// The first serves searches for few hits alone.
 const PREFIXES: [usize; 4] = [17, 129, 1025, 8193];
 
-/// One state of an instance. Searches of the same reader agree with each other.
+/// One state of an instance: [`Instance::reader`]. Searches of the same reader agree with each other. The files of that
+/// state are kept until it drops, also those that were merged or deleted meanwhile.
+///
+/// ```
+/// # use lookalike::*;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let gallery = Gallery::open(dir.path())?;
+/// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+/// # let vector: Vec<f32> = (0..256).map(|i| (i % 7) as f32 + 1.0).collect();
+/// # let other: Vec<f32> = (0..256).map(|i| (i % 11) as f32 - 5.0).collect();
+/// photos.add(&Add::new("a.jpg", Source::vector(&vector)))?;
+/// photos.add(&Add::new("b.jpg", Source::vector(&other)))?;
+/// let reader = photos.reader()?;
+/// let page = |offset| reader.search(&Query::vector(&vector).limit(1).offset(offset));
+/// assert_eq!(page(0)?.hits[0].path, "a.jpg");
+/// // Whatever happens between two pages.
+/// photos.delete("a.jpg")?;
+/// assert_eq!(page(1)?.hits[0].path, "b.jpg");
+/// assert_eq!(page(2)?.hits, []);
+/// assert_eq!((reader.len(), reader.is_empty(), photos.len()?), (2, false, 1));
+/// assert_eq!(reader.vector("a.jpg")?.len(), 256);
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Reader {
     pub(super) instance: Instance,
@@ -130,7 +153,7 @@ impl Reader {
         self.len() == 0
     }
 
-    /// As [`Instance::check`].
+    /// As [`Instance::check`], of this state.
     ///
     /// # Errors
     /// As [`Instance::check`].
@@ -141,7 +164,7 @@ impl Reader {
         span!("check", self.instance.name()).run(|&there| u64::from(there), located)
     }
 
-    /// As [`Instance::vector`].
+    /// As [`Instance::vector`], of this state.
     ///
     /// # Errors
     /// As [`Instance::vector`].
@@ -157,7 +180,7 @@ impl Reader {
         Ok(row.decode(&self.snapshot.layout))
     }
 
-    /// As [`Instance::weighted_vector`].
+    /// As [`Instance::weighted_vector`], of this state.
     ///
     /// # Errors
     /// As [`Instance::weighted_vector`].
@@ -171,7 +194,7 @@ impl Reader {
         Ok(values)
     }
 
-    /// As [`Instance::search`].
+    /// As [`Instance::search`], of this state.
     ///
     /// # Errors
     /// As [`Instance::search`].

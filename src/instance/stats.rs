@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Instance;
 use crate::error::{Operation, Result};
 
-/// What an instance is made of at one moment.
+/// What an instance is made of at one moment: [`Instance::stats`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Stats {
@@ -29,7 +29,24 @@ pub struct Stats {
 }
 
 impl Instance {
-    /// What the instance is made of.
+    /// What the instance is made of now. Costs no reading of files.
+    ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let gallery = Gallery::open(dir.path())?;
+    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+    /// # let vector: Vec<f32> = (0..256).map(|i| (i % 7) as f32 + 1.0).collect();
+    /// photos.add(&Add::new("a.jpg", Source::vector(&vector)))?;
+    /// photos.optimize()?;
+    /// photos.delete("a.jpg")?;
+    /// let stats = photos.stats()?;
+    /// // The deleted image takes room until its segment is merged.
+    /// assert_eq!((stats.images, stats.dead, stats.segments, stats.lists), (0, 1, 1, 0));
+    /// assert!(stats.disk_bytes > 0);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// IS.2019.

@@ -15,11 +15,29 @@ impl Instance {
     /// Durable when it returns `Ok`, and seen by every later search. Checked in this order: path, tags, capacity,
     /// picture.
     ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let picture = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pictures/cat.jpg"))?;
+    /// # let gallery = Gallery::open(dir.path())?;
+    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+    /// let add = Add::new("cat.jpg", Source::bytes(&picture)).tag("album", "pets");
+    /// assert_eq!(photos.add(&add)?, Added::New);
+    /// assert_eq!(photos.add(&add)?, Added::Replaced);
+    /// let refused = photos.add(&Add::new("cut.jpg", Source::bytes(&picture[..9000]))).unwrap_err();
+    /// assert_eq!(refused.code(), Code::PictureDamaged);
+    /// let refused = photos.add(&Add::new("cat.jpg", Source::bytes(&picture)).tag("colour", "red")).unwrap_err();
+    /// assert_eq!(refused.code(), Code::TagUnknown);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// IS.2012 and IS.0016 for the path; IS.1003, IS.1004, IS.1002 for tags; IS.1015 when the instance is full;
     /// IS.2000 when there is no picture; IS.2001, IS.2002, IS.2106, IS.2107 for the picture; IS.1005 for a vector
-    /// that does not fit, or a path that exists under [`OnExisting::Fail`]; IS.2108 and IS.0015 for the model;
-    /// IS.2005 and IS.2100 when it cannot be saved; IS.0014, IS.2019, IS.2105. The instance is then as it was.
+    /// that does not fit, or a path that exists under [`OnExisting::Fail`]; IS.2108, IS.3004 and IS.0015 for the model;
+    /// IS.2005 and IS.2100 when it cannot be saved; IS.0012 when it was called off; IS.0014, IS.2019, IS.2105. The instance
+    /// is then as it was.
     pub fn add(&self, add: &Add<'_>) -> Result<Added> {
         span!("add", self.name()).run(|_| 1, || self.add_one(add))
     }
@@ -35,6 +53,22 @@ impl Instance {
     /// Replaces the tags of an image, or merges them ([`Update::merge`]); its vector stays.
     ///
     /// Durable when it returns `Ok`, and seen by every later search.
+    ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let gallery = Gallery::open(dir.path())?;
+    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+    /// # let vector: Vec<f32> = (0..256).map(|i| (i % 7) as f32 + 1.0).collect();
+    /// photos.add(&Add::new("a.jpg", Source::vector(&vector)).tag("album", "pets"))?;
+    /// let tags = Tags::new().with_values("album", ["garden", "2026"]);
+    /// photos.update(&Update::new("a.jpg", tags.clone()))?;
+    /// assert_eq!((photos.count_where(&tags)?, photos.count_where(&Tags::from([("album", "pets")]))?), (1, 0));
+    /// let refused = photos.update(&Update::new("b.jpg", tags)).unwrap_err();
+    /// assert_eq!((refused.code(), refused.kind()), (Code::UpdateRefused, ErrorKind::NotFound));
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// IS.2012 and IS.0016 for the path; IS.2009 without tags; IS.1003, IS.1004, IS.1002 for tags; IS.1007 when
@@ -57,9 +91,24 @@ impl Instance {
         span!("update", self.name()).run(|()| 1, update)
     }
 
-    /// Deletes an image; says whether it was there, which is an error unless [`Delete::if_exists`] allows it.
+    /// Deletes an image; says whether it was there. That it was not is an error unless [`Delete::if_exists`] allows it.
     ///
     /// Durable when it returns `Ok`, and seen by every later search.
+    ///
+    /// [`Delete`] has an example of what is refused.
+    ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let gallery = Gallery::open(dir.path())?;
+    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+    /// # let vector: Vec<f32> = (0..256).map(|i| (i % 7) as f32 + 1.0).collect();
+    /// photos.add(&Add::new("a.jpg", Source::vector(&vector)))?;
+    /// assert!(photos.delete("a.jpg")?);
+    /// assert!(photos.is_empty()?);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// IS.2012 and IS.0016 for the path; IS.1006 when the image is not there; IS.2101 when it cannot be saved;

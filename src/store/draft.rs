@@ -15,6 +15,23 @@ use crate::tags::{Filter, TagSet};
 use crate::vector::RowCode;
 
 /// What to do with an image whose path is there already.
+///
+/// ```
+/// # use lookalike::*;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let gallery = Gallery::open(dir.path())?;
+/// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+/// # let vector: Vec<f32> = (0..256).map(|i| (i % 7) as f32 + 1.0).collect();
+/// # let other: Vec<f32> = (0..256).map(|i| (i % 11) as f32 - 5.0).collect();
+/// photos.add(&Add::new("a.jpg", Source::vector(&vector)))?;
+/// let again = Add::new("a.jpg", Source::vector(&other));
+/// assert_eq!(photos.add(&again.clone().on_existing(OnExisting::Keep))?, Added::Kept);
+/// let refused = photos.add(&again.clone().on_existing(OnExisting::Fail)).unwrap_err();
+/// assert_eq!((refused.code(), refused.kind()), (Code::AddRefused, ErrorKind::Exists));
+/// assert_eq!(photos.add(&again)?, Added::Replaced);
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

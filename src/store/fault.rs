@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::disk::{Disk, DiskFile, DiskLock, RealDisk};
 use super::map::Mapped;
 
-/// A kind of call to the disk.
+/// A kind of call to the disk: what [`FaultDisk`]'s rules name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DiskCall {
@@ -42,7 +42,34 @@ pub enum DiskCall {
     Lock,
 }
 
-/// The real file system with faults: hand it to `GalleryBuilder::fault_disk`. Clones share their rules.
+/// The real file system with faults: hand it to [`GalleryBuilder::fault_disk`](crate::GalleryBuilder::fault_disk). Clones
+/// share their rules.
+///
+/// ```
+/// # use lookalike::*;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let vector: Vec<f32> = (0..256).map(|i| (i % 7) as f32 + 1.0).collect();
+/// use std::io::ErrorKind::StorageFull;
+/// use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+/// use lookalike::testing::{DiskCall, FaultDisk};
+///
+/// let disk = FaultDisk::new();
+/// let gallery = Gallery::builder(dir.path()).fault_disk(disk.clone()).background(false).open()?;
+/// let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search"))?;
+/// photos.add(&Add::new("a.jpg", Source::vector(&vector)))?;
+///
+/// disk.fail(DiskCall::Create, "tmp-seg", StorageFull);
+/// let refused = photos.optimize().unwrap_err();
+/// assert_eq!((refused.code(), refused.kind()), (Code::TemporaryFileNotSaved, ErrorKind::DiskFull));
+///
+/// disk.heal();
+/// static SYNCS: AtomicU32 = AtomicU32::new(0);
+/// disk.before(DiskCall::Sync, "tmp-seg", || drop(SYNCS.fetch_add(1, Relaxed)));
+/// photos.optimize()?;
+/// assert!(SYNCS.load(Relaxed) > 0);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Default)]
 pub struct FaultDisk {
     shared: Arc<Mutex<Vec<Rule>>>,

@@ -25,6 +25,20 @@ const FRAME_HEADER: usize = 32;
 pub(crate) const MAX_PAYLOAD: usize = 16 << 20;
 
 /// What `Ok` from a change means.
+///
+/// ```
+/// # use lookalike::*;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let vector: Vec<f32> = (0..256).map(|i| (i % 7) as f32 + 1.0).collect();
+/// let gallery = Gallery::builder(dir.path()).durability(Durability::Flush).open()?;
+/// let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search"))?;
+/// photos.add(&Add::new("a.jpg", Source::vector(&vector)))?;
+/// // Everything before is synced now, as it is by sealing and by closing.
+/// photos.optimize()?;
+/// assert!(photos.check("a.jpg")?);
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

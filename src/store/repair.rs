@@ -31,7 +31,7 @@ use crate::vector::Layout;
 /// Rows gathered in memory before they become a segment.
 const RUN: u32 = 1 << 18;
 
-/// What a repair did; see `Gallery::repair`.
+/// What a repair did; see [`Gallery::repair`](crate::Gallery::repair).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Repaired {
@@ -56,7 +56,7 @@ pub struct Repaired {
     pub uncertain_paths: Vec<String>,
 }
 
-/// A damaged file, and what became of it.
+/// A damaged file, and what became of it: [`Repaired::damaged`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DamagedFile {

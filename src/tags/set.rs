@@ -23,9 +23,15 @@ use crate::limits::{MAX_TAG_KEYS, MAX_TAG_VALUE_CHARS, MAX_TAG_VALUES};
 ///
 /// ```
 /// use lookalike::Tags;
-/// let tags = Tags::new().with("color", "red").with_values("kind", ["shoe", "boot"]);
+/// let tags = Tags::new().with("kind", "shoe").with_values("kind", ["boot"]).with("color", "red");
 /// assert_eq!(tags.get("kind"), Some(&["shoe".to_owned(), "boot".to_owned()][..]));
-/// assert_eq!(Tags::from([("color", "red")]).len(), 1);
+/// assert!(tags.iter().map(|(key, _)| key).eq(["color", "kind"]));
+/// assert_eq!(serde_json::to_string(&tags)?, r#"{"color":"red","kind":["shoe","boot"]}"#);
+///
+/// // From pairs; a key that stands twice has both values.
+/// let pairs = Tags::from([("color", "red"), ("color", "blue")]);
+/// assert_eq!((pairs.len(), pairs.is_empty(), Tags::new().is_empty()), (1, false, true));
+/// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Tags {

@@ -15,7 +15,7 @@
 //! | `DELETE .../image` | [`DeleteImage`](Call::DeleteImage) | [`PathRequest`] | [`ResultReply`] |
 //! | `POST .../image/search` | [`SearchImages`](Call::SearchImages) | [`SearchRequest`] | [`SearchReply`] |
 //!
-//! Every refusal is status 400 with an [`ErrorReply`].
+//! Everything else is answered with 200, and every refusal with status 400 and an [`ErrorReply`].
 //!
 //! ```
 //! use lookalike::wire::{AddRequest, Call, Service, encode};
@@ -95,6 +95,11 @@ pub enum Call<'a> {
 
 impl Call<'_> {
     /// Whether the call changes anything.
+    ///
+    /// ```
+    /// use lookalike::wire::Call;
+    /// assert!(Call::DeleteImage("photos").is_change() && !Call::SearchImages("photos").is_change());
+    /// ```
     pub fn is_change(&self) -> bool {
         match self {
             Self::QueryInstance(_) | Self::CheckImage(_) | Self::SearchImages(_) => false,
@@ -107,7 +112,7 @@ impl Call<'_> {
     }
 }
 
-/// What is sent back.
+/// What is sent back: [`Service::answer`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Answer {
@@ -120,12 +125,37 @@ pub struct Answer {
 
 impl Answer {
     /// The answer to a request that is refused before it comes to a [`Service`].
+    ///
+    /// ```
+    /// use lookalike::wire::{Answer, ErrorReply};
+    /// use lookalike::Code;
+    ///
+    /// let answer = Answer::refusal(&ErrorReply::new(Code::TokenExpired, "the token ended an hour ago"));
+    /// assert_eq!(answer.status, 400);
+    /// assert_eq!(answer.body, r#"{"error_code":"IS.0021","error_msg":"the token ended an hour ago"}"#);
+    /// ```
     pub fn refusal(reply: &ErrorReply) -> Self {
         Self::new(400, reply)
     }
 
     /// What the library said, if it is the library that refused: for the host's log, with the names of files and the
     /// causes that the body leaves out.
+    ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let gallery = Gallery::open(dir.path())?;
+    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+    /// use lookalike::wire::{Call, Service};
+    ///
+    /// let service = Service::new(gallery);
+    /// let answer = service.answer(Call::DeleteImage("photos"), br#"{"path": "a.jpg"}"#);
+    /// assert_eq!(answer.error().map(|error| error.code()), Some(Code::DeleteRefused));
+    /// // The library was not asked for what could not be read.
+    /// assert!(service.answer(Call::DeleteImage("photos"), b"{").error().is_none());
+    /// # Ok(()) }
+    /// ```
     pub fn error(&self) -> Option<&Error> {
         self.error.as_ref()
     }
@@ -171,19 +201,35 @@ pub struct Service {
 }
 
 impl Service {
-    /// Answers from `gallery`, bodies of at most 12 MB.
+    /// Answers from `gallery`, bodies of at most 12 MB ([`MAX_BODY_BYTES`]).
     pub fn new(gallery: Gallery) -> Self {
         Self { gallery, instances: Mutex::default(), max_body_bytes: MAX_BODY_BYTES }
     }
 
-    /// Another limit for bodies than the service's 12 MB; a larger one gives IS.0006.
+    /// Another limit for bodies than the service's 12 MB, in bytes; a larger body gives IS.0006.
+    ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let gallery = Gallery::open(dir.path())?;
+    /// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+    /// use lookalike::wire::{Call, Service};
+    ///
+    /// let service = Service::new(gallery).max_body_bytes(20);
+    /// let answer = service.answer(Call::CheckImage("photos"), br#"{"path": "pictures/a.jpg"}"#);
+    /// assert!(answer.body.contains("IS.0006"));
+    /// assert_eq!(service.answer(Call::CheckImage("photos"), br#"{"path": "a.jpg"}"#).body, r#"{"exist":"false"}"#);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn max_body_bytes(mut self, bytes: usize) -> Self {
         self.max_body_bytes = bytes;
         self
     }
 
-    /// Answers a request. It blocks while pictures are decoded and changes are synced to disk.
+    /// Answers a request: the module's page has an example. It blocks while pictures are decoded and changes are synced to
+    /// disk: what is answered with 200 is durable.
     pub fn answer(&self, call: Call<'_>, body: &[u8]) -> Answer {
         match self.reply(call, body) {
             Ok(answer) => answer,

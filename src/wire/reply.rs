@@ -12,6 +12,13 @@ use crate::tags::Tags;
 /// The answer to a change: `{"result": "Success"}`.
 ///
 /// The service writes `success` for a deleted instance and `Success` for images.
+///
+/// ```
+/// use lookalike::wire::ResultReply;
+/// assert_eq!(serde_json::to_string(&ResultReply::image())?, r#"{"result":"Success"}"#);
+/// assert_eq!(serde_json::to_string(&ResultReply::instance())?, r#"{"result":"success"}"#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ResultReply {
@@ -32,6 +39,12 @@ impl ResultReply {
 }
 
 /// The answer to a check: `{"exist": "true"}`, a string and no boolean.
+///
+/// ```
+/// use lookalike::wire::CheckReply;
+/// assert_eq!(serde_json::to_string(&CheckReply::from(true))?, r#"{"exist":"true"}"#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CheckReply {
@@ -69,6 +82,22 @@ mod as_text {
 }
 
 /// The answer to a search.
+///
+/// ```
+/// # use lookalike::*;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let gallery = Gallery::open(dir.path())?;
+/// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+/// # let vector: Vec<f32> = (0..256).map(|i| (i % 7) as f32 + 1.0).collect();
+/// use lookalike::wire::SearchReply;
+/// photos.add(&Add::new("a.jpg", Source::vector(&vector)).tag("album", "pets"))?;
+/// let reply = SearchReply::from(photos.search(&Query::path("a.jpg"))?);
+/// let json = r#"{"count":1,"result":[{"path":"a.jpg","sim":1.0,"tags":{"album":"pets"}}]}"#;
+/// assert_eq!(serde_json::to_string(&reply)?, json);
+/// assert_eq!(serde_json::from_str::<SearchReply>(json)?, reply);
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SearchReply {
@@ -105,6 +134,19 @@ impl From<Page> for SearchReply {
 /// whoever sent the request.
 ///
 /// [`Answer::error`]: super::Answer::error
+///
+/// ```
+/// # use lookalike::*;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let gallery = Gallery::open(dir.path())?;
+/// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search").tags(["album"]))?;
+/// use lookalike::wire::ErrorReply;
+/// let error = photos.search(&Query::path("a.jpg").limit(101)).unwrap_err();
+/// let json = r#"{"error_code":"IS.1010","error_msg":"limit 101 is not 1 to 100"}"#;
+/// assert_eq!(serde_json::to_string(&ErrorReply::from(&error))?, json);
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ErrorReply {

@@ -25,6 +25,12 @@ pub fn encode(picture: &[u8]) -> String {
 /// The bytes of a picture from its text: base64 of the standard alphabet, padded; ASCII white space is passed over, and
 /// nothing else.
 ///
+/// ```
+/// use lookalike::{Code, wire::decode};
+/// assert_eq!(decode("Qk\n02"), Ok(b"BM6".to_vec()));
+/// assert_eq!(decode("Qk0").map_err(|refused| refused.error_code), Err(Code::Base64Invalid));
+/// ```
+///
 /// # Errors
 /// IS.2007.
 pub fn decode(text: &str) -> Result<Vec<u8>, ErrorReply> {
@@ -44,16 +50,16 @@ fn path(path: Option<&str>) -> Result<&str, ErrorReply> {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct CreateRequest {
-    /// Its name.
+    /// Its name, as [`CreateInstance::name`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Its model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// Its description.
+    /// Its description, up to 512 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// Its scale.
+    /// Its scale; the service has one, 30,000,000 images, which holds when there is none here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub level: Option<i64>,
     /// Its tag keys; of more than are allowed only the first eleven are read.
@@ -71,6 +77,15 @@ readable!(CreateRequest {
 
 impl CreateRequest {
     /// The request to the library. What is missing is empty, which the library refuses.
+    ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use lookalike::wire::CreateRequest;
+    /// let request: CreateRequest = serde_json::from_str(r#"{"name": "shoes", "model": "common-search", "tags": ["color"]}"#)?;
+    /// assert_eq!(request.to_create(), CreateInstance::new("shoes", "common-search").tags(["color"]));
+    /// # Ok(()) }
+    /// ```
     pub fn to_create(&self) -> CreateInstance {
         let text = |field: &Option<String>| field.clone().unwrap_or_default();
         // No level is negative, and 0 is refused as every other is.
@@ -102,6 +117,17 @@ readable!(AddRequest { "path" => path: String, "file" => file: String, "tags" =>
 impl AddRequest {
     /// The request to the library.
     ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use lookalike::wire::AddRequest;
+    /// let request: AddRequest = serde_json::from_str(r#"{"path": "a.bmp", "file": "Qk02", "tags": {"color": "red"}}"#)?;
+    /// let add = request.to_add()?;
+    /// assert!(matches!(&add.source, Source::Bytes(bytes) if bytes[..] == *b"BM6"));
+    /// assert_eq!((&*add.path, add.tags), ("a.bmp", Tags::from([("color", "red")])));
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// IS.0003 without a path, IS.2007 for a file that is no base64.
     pub fn to_add(&self) -> Result<Add<'_>, ErrorReply> {
@@ -132,6 +158,15 @@ readable!(PathRequest { "path" => path: String });
 impl PathRequest {
     /// The image's key.
     ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use lookalike::wire::PathRequest;
+    /// let request: PathRequest = serde_json::from_str(r#"{"path": null}"#)?;
+    /// assert_eq!(request.path().unwrap_err().error_code, Code::ParameterEmpty);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// IS.0003 when there is none.
     pub fn path(&self) -> Result<&str, ErrorReply> {
@@ -155,6 +190,17 @@ readable!(UpdateRequest { "path" => path: String, "tags" => tags: WireTags });
 
 impl UpdateRequest {
     /// The request to the library.
+    ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use lookalike::wire::UpdateRequest;
+    /// let request: UpdateRequest = serde_json::from_str(r#"{"path": "a.jpg", "tags": {"color": ["red", "blue"]}}"#)?;
+    /// let update = request.to_update()?;
+    /// // The service knows no merging.
+    /// assert_eq!((update.tags.len(), update.merge), (1, false));
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// IS.0003 without a path.
@@ -188,10 +234,10 @@ pub struct SearchRequest {
     /// The path to search by, when there is no picture.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// Hits of a page.
+    /// Hits of a page, 1 to 100; 10 when there is none here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<i64>,
-    /// Hits to skip.
+    /// Hits to skip, 0 or more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offset: Option<i64>,
     /// Only images with these tags.
@@ -282,6 +328,18 @@ impl From<SearchFields> for SearchRequest {
 
 impl SearchRequest {
     /// The request to the library.
+    ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use lookalike::wire::SearchRequest;
+    /// let request: SearchRequest = serde_json::from_str(r#"{"path": "a.jpg", "limit": 20, "offset": 40}"#)?;
+    /// let query = request.to_query()?;
+    /// assert_eq!((query.path.as_deref(), query.limit, query.offset), (Some("a.jpg"), 20, 40));
+    /// let request: SearchRequest = serde_json::from_str(r#"{"path": "a.jpg", "offset": -1}"#)?;
+    /// assert_eq!(request.to_query().unwrap_err().error_code, Code::OffsetInvalid);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// IS.1010 for a limit that is not 1 to 100, IS.1011 for a negative offset, IS.2007 for a file that is no base64.

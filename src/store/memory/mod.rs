@@ -19,7 +19,35 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use self::node::Number;
 use self::tree::{Event, Tree};
 
-/// A disk in memory: hand it to `GalleryBuilder::memory_disk`. Clones are the same disk.
+/// A disk in memory that knows what a power cut would leave of it: hand it to
+/// [`GalleryBuilder::memory_disk`](crate::GalleryBuilder::memory_disk). Clones are the same disk.
+///
+/// It keeps what was written apart from what was synced, and a journal of everything that changed it; from that
+/// [`cuts`](Self::cuts) gives the disk as a power cut after any of these events could leave it.
+///
+/// ```
+/// # use lookalike::*;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let vector: Vec<f32> = (0..256).map(|i| (i % 7) as f32 + 1.0).collect();
+/// use lookalike::testing::{MemoryDisk, Survivors};
+///
+/// let disk = MemoryDisk::new(1);
+/// let open = |disk: &MemoryDisk| Gallery::builder("/gallery").memory_disk(disk.clone()).background(false).open();
+/// let photos = open(&disk)?.open_or_create(&CreateInstance::new("photos", "common-search"))?;
+/// photos.add(&Add::new("a.jpg", Source::vector(&vector)))?;
+/// let acknowledged = disk.position();
+/// photos.delete("a.jpg")?;
+///
+/// // Wherever the power goes after an add returned `Ok`, and before the next change, the image is there.
+/// let mut cuts = disk.cuts();
+/// while cuts.position() < acknowledged {
+///     assert!(cuts.advance());
+/// }
+/// for survivors in [Survivors::Nothing, Survivors::Everything, Survivors::Some] {
+///     assert!(open(&cuts.cut(survivors, 42))?.instance("photos")?.check("a.jpg")?);
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct MemoryDisk {
     shared: Arc<Mutex<State>>,
@@ -40,7 +68,7 @@ struct State {
     chance: Chance,
 }
 
-/// How a call to a [`MemoryDisk`] fails.
+/// How a call to a [`MemoryDisk`] fails: [`MemoryDisk::fail`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DiskFault {
@@ -53,7 +81,7 @@ pub enum DiskFault {
     Sync,
 }
 
-/// What survives a power cut, of what was not synced.
+/// What survives a power cut, of what was not synced: [`Cuts::cut`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Survivors {
@@ -121,7 +149,7 @@ impl MemoryDisk {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Events in the journal.
+    /// Events in the journal: everything so far that changed the disk.
     pub fn position(&self) -> usize {
         self.state().journal.len()
     }
@@ -133,6 +161,25 @@ impl MemoryDisk {
 
     /// Makes the `n`-th call from now fail, counted from 1, or the first call after it that such a fault can meet; and
     /// all that follow it when it is `persistent`, until [`heal`](Self::heal).
+    ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let vector: Vec<f32> = (0..256).map(|i| (i % 7) as f32 + 1.0).collect();
+    /// # use lookalike::testing::{DiskFault, MemoryDisk};
+    /// let disk = MemoryDisk::new(1);
+    /// let gallery = Gallery::builder("/gallery").memory_disk(disk.clone()).background(false).open()?;
+    /// let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search"))?;
+    /// let add = Add::new("a.jpg", Source::vector(&vector));
+    /// let before = disk.calls();
+    /// disk.fail(1, DiskFault::Io, true);
+    /// assert_eq!(photos.add(&add).unwrap_err().kind(), ErrorKind::Io);
+    /// assert!(disk.faults() > 0 && disk.calls() > before);
+    /// disk.heal();
+    /// drop(photos);
+    /// gallery.instance("photos")?.add(&add)?;
+    /// # Ok(()) }
+    /// ```
     pub fn fail(&self, n: u64, fault: DiskFault, persistent: bool) {
         let mut state = self.state();
         state.fault = Some((state.calls + n, fault, persistent));
@@ -155,17 +202,56 @@ impl MemoryDisk {
 
     /// How many bytes all files may have: beyond it writes fail for lack of room, after as many bytes as there was room for.
     /// A full disk makes no new files either.
+    ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let vector: Vec<f32> = (0..256).map(|i| (i % 7) as f32 + 1.0).collect();
+    /// # use lookalike::testing::{DiskFault, MemoryDisk};
+    /// let disk = MemoryDisk::new(1);
+    /// let gallery = Gallery::builder("/gallery").memory_disk(disk.clone()).background(false).open()?;
+    /// let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search"))?;
+    /// disk.set_quota(Some(disk.used()));
+    /// let add = Add::new("a.jpg", Source::vector(&vector));
+    /// assert_eq!(photos.add(&add).unwrap_err().kind(), ErrorKind::DiskFull);
+    /// disk.set_quota(None);
+    /// assert_eq!(photos.add(&add)?, Added::New);
+    /// # Ok(()) }
+    /// ```
     pub fn set_quota(&self, bytes: Option<usize>) {
         self.state().quota = bytes;
     }
 
     /// A hash of all names and bytes.
+    ///
+    /// ```
+    /// use lookalike::testing::MemoryDisk;
+    /// // Empty disks are all the same, whatever their seeds.
+    /// assert_eq!(MemoryDisk::new(1).hash(), MemoryDisk::new(2).hash());
+    /// ```
     pub fn hash(&self) -> u128 {
         self.state().tree.hash()
     }
 
     /// The disk as the next process finds it when this one is killed: as it is seen now, without locks; what was not
     /// synced is still not. Its journal begins anew.
+    ///
+    /// ```
+    /// # use lookalike::*;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let vector: Vec<f32> = (0..256).map(|i| (i % 7) as f32 + 1.0).collect();
+    /// # use lookalike::testing::{DiskFault, MemoryDisk};
+    /// let disk = MemoryDisk::new(1);
+    /// let gallery = Gallery::builder("/gallery").memory_disk(disk.clone()).background(false).open()?;
+    /// let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search"))?;
+    /// photos.add(&Add::new("a.jpg", Source::vector(&vector)))?;
+    /// let disk = disk.restart();
+    /// assert_eq!(disk.position(), 0);
+    /// // The killed process's lock is gone.
+    /// let gallery = Gallery::builder("/gallery").memory_disk(disk).open()?;
+    /// assert!(gallery.instance("photos")?.check("a.jpg")?);
+    /// # Ok(()) }
+    /// ```
     pub fn restart(&self) -> Self {
         let state = self.state();
         Self::of(state.tree.clone(), state.chance.0)
@@ -184,7 +270,27 @@ impl fmt::Debug for MemoryDisk {
     }
 }
 
-/// Moments of a disk's past at which the power may have been cut.
+/// Moments of a disk's past at which the power may have been cut, or the process killed. [`MemoryDisk`] shows a cut.
+///
+/// ```
+/// # use lookalike::*;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let vector: Vec<f32> = (0..256).map(|i| (i % 7) as f32 + 1.0).collect();
+/// # use lookalike::testing::MemoryDisk;
+/// # let disk = MemoryDisk::new(1);
+/// # let gallery = Gallery::builder("/gallery").memory_disk(disk.clone()).background(false).open()?;
+/// # let photos = gallery.open_or_create(&CreateInstance::new("photos", "common-search"))?;
+/// photos.add(&Add::new("a.jpg", Source::vector(&vector)))?;
+/// let (mut cuts, mut last_write) = (disk.cuts(), None);
+/// assert!(!cuts.pending());
+/// while cuts.advance() {
+///     last_write = cuts.written().or(last_write);
+/// }
+/// // The last that was written is the frame of the add.
+/// assert!(last_write > Some(300));
+/// assert_eq!(cuts.kill(7).hash(), disk.hash());
+/// # Ok(()) }
+/// ```
 pub struct Cuts {
     tree: Tree,
     events: Arc<[Event]>,
