@@ -70,6 +70,8 @@ pub enum ErrorKind {
     Corrupt,
     /// Somebody else has it open, or is at work on it.
     Locked,
+    /// The gallery was opened to be read only.
+    ReadOnly,
     /// No room on the disk.
     DiskFull,
     /// An earlier failure stopped writing; reopening the instance helps.
@@ -391,7 +393,8 @@ fn kind(error: &StoreError) -> ErrorKind {
         },
         StoreError::Corrupt { .. } | StoreError::Missing { .. } | StoreError::Abnormal => ErrorKind::Corrupt,
         StoreError::Newer { .. } => ErrorKind::Unsupported,
-        StoreError::Locked | StoreError::ReadOnly => ErrorKind::Locked,
+        StoreError::Locked => ErrorKind::Locked,
+        StoreError::ReadOnly => ErrorKind::ReadOnly,
         StoreError::Stopped(_) => ErrorKind::Stopped,
     }
 }
