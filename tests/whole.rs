@@ -349,9 +349,9 @@ fn a_backup_that_fails_or_died_leaves_nothing_behind() {
     fill(&instance, 900, 100, "red");
     let to = bed.dir.path().join("backup");
     for (call, name) in [
-        (DiskCall::Create, "backup/tmp-create-shoes/seg-"),
-        (DiskCall::Sync, "backup/tmp-create-shoes/log-"),
-        (DiskCall::Write, "backup/tmp-create-shoes/tmp-manifest"),
+        (DiskCall::Create, "backup/.tmp-create-shoes/seg-"),
+        (DiskCall::Sync, "backup/.tmp-create-shoes/log-"),
+        (DiskCall::Write, "backup/.tmp-create-shoes/tmp-manifest"),
         (DiskCall::Rename, "backup/shoes"),
     ] {
         bed.disk.fail(call, name, std::io::ErrorKind::StorageFull);
@@ -366,7 +366,7 @@ fn a_backup_that_fails_or_died_leaves_nothing_behind() {
     }
     // A copy that died in the middle left a link to a segment: the next must not write through it.
     let segment = bed.file("seg-");
-    let died = to.join("tmp-create-shoes");
+    let died = to.join(".tmp-create-shoes");
     std::fs::create_dir_all(&died).unwrap();
     std::fs::hard_link(&segment, died.join(segment.file_name().unwrap())).unwrap();
     instance.snapshot(&to).unwrap();
