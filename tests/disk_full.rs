@@ -150,6 +150,7 @@ fn what_may_not_be_written_is_told() {
         put(&shoes, 1).unwrap_err(),
         shoes.delete("a").unwrap_err(),
         shoes.optimize().unwrap_err(),
+        shoes.snapshot(bed.dir.path().join("copy")).unwrap_err(),
         shoes.add_tag_keys(&["size"]).unwrap_err(),
         reader.create(&CreateInstance::new("hats", "average")).unwrap_err(),
         reader.delete("shoes").unwrap_err(),
