@@ -22,13 +22,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use lookalike::{
-    Add, BatchOptions, CreateInstance, EmbedError, Embedder, Embedding, Gallery, Instance, Query, Source,
-    Tags, Update, View,
-};
+use lookalike::{Add, BatchOptions, CreateInstance, Gallery, Instance, Query, Source, Tags, Update};
 
 #[path = "../tests/random.rs"]
 mod random;
+#[path = "support/vectors_only.rs"]
+mod vectors_only;
 
 use random::Random;
 
@@ -87,7 +86,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
 
 fn kill(dir: &Path, options: &Options) -> Result<u64, Box<dyn Error>> {
     fs::create_dir_all(dir)?;
-    gallery(dir, false)?.open_or_create(&CreateInstance::new(NAME, "vectors").tags(["v", "t"]))?;
+    gallery(dir, false)?.open_or_create(&CreateInstance::new(NAME, vectors_only::MODEL).tags(["v", "t"]))?;
     File::create(noted(dir))?;
     let mut dice = Random(options.seed);
     let mut readers = (0..4).map(|seed| start("--reader", dir, seed)).collect::<Result<Vec<_>, _>>()?;
@@ -173,7 +172,7 @@ fn start(what: &str, dir: &Path, seed: u64) -> std::io::Result<Child> {
 }
 
 fn gallery(dir: &Path, read_only: bool) -> lookalike::Result<Gallery> {
-    let builder = Gallery::builder(dir.join("gallery")).model(Vectors).tail_rows(60).train_rows(150);
+    let builder = vectors_only::builder(&dir.join("gallery"), DIMS).tail_rows(60).train_rows(150);
     if read_only { builder.read_only() } else { builder }.open()
 }
 
@@ -356,24 +355,6 @@ fn found(instance: &Instance) -> Result<State, Box<dyn Error>> {
         return Err("an image that nobody added".into());
     }
     Ok(found)
-}
-
-/// A model of vectors alone.
-struct Vectors;
-
-impl Embedder for Vectors {
-    fn name(&self) -> &str {
-        "vectors"
-    }
-    fn version(&self) -> u32 {
-        1
-    }
-    fn blocks(&self) -> &[usize] {
-        &[DIMS]
-    }
-    fn embed(&self, _: View<'_>) -> Result<Embedding, EmbedError> {
-        Err(EmbedError::Failed("it takes vectors alone".into()))
-    }
 }
 
 /// The vector of a version of an image: a fixed function, so that nothing has to be remembered to check it.

@@ -23,16 +23,19 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use lookalike::{
-    Add, CreateInstance, EmbedError, Embedder, Embedding, Gallery, Instance, Query, Source, Tags, View,
-};
+use lookalike::{Add, CreateInstance, Instance, Query, Source, Tags};
 
 #[path = "support/soak_figures.rs"]
 mod figures;
 #[path = "../tests/random.rs"]
 mod random;
+#[path = "support/report.rs"]
+#[allow(dead_code, reason = "benchmarks say more")]
+mod report;
+#[path = "support/vectors_only.rs"]
+mod vectors_only;
 
-use figures::{Line, disk_bytes, judge, own_memory};
+use figures::{Line, disk_bytes, judge};
 use random::Random;
 
 const DIMS: usize = 256;
@@ -92,9 +95,9 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let options = Options::parse();
     let own = tempfile::tempdir()?;
     let dir = options.dir.clone().unwrap_or_else(|| own.path().to_owned());
-    let gallery = Gallery::builder(dir.join("gallery")).model(Vectors).tail_rows(options.tail_rows).open()?;
-    let instance =
-        gallery.open_or_create(&CreateInstance::new("soaked", "vectors").tags(["kind", "version"]))?;
+    let gallery = vectors_only::builder(&dir.join("gallery"), DIMS).tail_rows(options.tail_rows).open()?;
+    let instance = gallery
+        .open_or_create(&CreateInstance::new("soaked", vectors_only::MODEL).tags(["kind", "version"]))?;
     if !instance.is_empty()? {
         return Err("the directory has a gallery already".into());
     }
@@ -269,7 +272,7 @@ impl Shared {
         Line {
             searches: taken(&self.searched),
             changes: taken(&self.changed),
-            memory: own_memory().unwrap_or_default(),
+            memory: report::own_memory(false).unwrap_or_default(),
             open_files: fs::read_dir("/proc/self/fd").map_or(0, |files| files.count() as u64),
             disk: disk_bytes(dir),
         }
@@ -325,22 +328,4 @@ fn vector(number: u64, version: u64) -> Vec<f32> {
 fn cosine(a: &[f32], b: &[f32]) -> f32 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
-}
-
-/// A model of vectors alone.
-struct Vectors;
-
-impl Embedder for Vectors {
-    fn name(&self) -> &str {
-        "vectors"
-    }
-    fn version(&self) -> u32 {
-        1
-    }
-    fn blocks(&self) -> &[usize] {
-        &[DIMS]
-    }
-    fn embed(&self, _: View<'_>) -> Result<Embedding, EmbedError> {
-        Err(EmbedError::Failed("it takes vectors alone".into()))
-    }
 }

@@ -94,13 +94,6 @@ fn percentile(sorted: &[f32], share: f64) -> f32 {
     sorted.get(at.saturating_sub(1)).copied().unwrap_or(f32::NAN)
 }
 
-/// Bytes of memory that belong to this process alone; known on Linux.
-pub(crate) fn own_memory() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
-    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
-}
-
 /// Bytes of the files of a directory and those below.
 pub(crate) fn disk_bytes(dir: &Path) -> u64 {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();

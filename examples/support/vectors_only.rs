@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use lookalike::{EmbedError, Embedder, Embedding, Gallery, Result, View};
+use lookalike::{EmbedError, Embedder, Embedding, Gallery, GalleryBuilder, Result, View};
 
 /// The name that instances are created with.
 pub(crate) const MODEL: &str = "vectors-only";
@@ -32,7 +32,13 @@ impl Embedder for VectorsOnly {
     }
 }
 
+/// A gallery in a directory, with a model for vectors of `dims` values.
+pub(crate) fn builder(dir: &Path, dims: usize) -> GalleryBuilder {
+    Gallery::builder(dir).model(VectorsOnly { blocks: [dims] })
+}
+
 /// Opens the gallery of a directory with a model for vectors of `dims` values. One search takes at most so many threads.
+#[allow(dead_code, reason = "some examples have options of their own")]
 pub(crate) fn gallery(dir: &Path, dims: usize, search_threads: usize) -> Result<Gallery> {
-    Gallery::builder(dir).model(VectorsOnly { blocks: [dims] }).search_threads(search_threads).open()
+    builder(dir, dims).search_threads(search_threads).open()
 }

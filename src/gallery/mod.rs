@@ -270,7 +270,7 @@ impl Gallery {
     /// IS.0001 without name or model; IS.0007 for the name; IS.3014 for an unknown model, IS.0015, IS.3004, IS.2108 for
     /// one that is not ready; IS.3036 for the description, IS.3035 for level and capacity, IS.3024, IS.3026 for tag keys;
     /// IS.3000 when the name is taken; IS.3032 while it is being deleted; IS.2014, IS.3001, IS.3028 when it cannot be
-    /// saved; IS.2105 in a read-only gallery.
+    /// saved (if the last sync alone failed the instance is there, and may be lost with the power); IS.2105 in a read-only gallery.
     pub fn create(&self, create: &CreateInstance) -> Result<InstanceInfo> {
         let name = create.name.as_str();
         let create = || self.core.create(create).map_err(|cause| Error::new(Operation::Create, cause));

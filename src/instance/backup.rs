@@ -35,7 +35,8 @@ impl Instance {
     ///
     /// # Errors
     /// IS.3000 when something of the instance's name is there; IS.2014 when the directory cannot be made; IS.2005 when files
-    /// cannot be written; IS.0012 when it was called off; IS.0014, IS.2019, IS.2105. Nothing is left then but an empty directory.
+    /// cannot be written; IS.0012 when it was called off; IS.0014, IS.2019, IS.2105. Nothing is left then but an empty directory;
+    /// but if the last step alone failed, the sync of that directory, the copy is there and may be lost with the power.
     pub fn snapshot(&self, gallery: impl AsRef<Path>) -> Result<()> {
         span!("snapshot", self.name()).run(|()| 1, || self.back_up(gallery.as_ref()))
     }
