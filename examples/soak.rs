@@ -4,8 +4,9 @@
 //! cargo run --release --example soak -- --minutes 60
 //! ```
 //!
-//! An instance is filled and then kept at its size: each second so many images are added, and as many deleted, every
-//! tenth is replaced instead. Readers search at a fixed rate, by vector, with a filter and by path, and check what they get:
+//! An instance is filled, worn in by as many changes at full speed as it has images, so that everything was merged at least
+//! once, and then kept at its size: each second so many images are added, and as many deleted, every tenth is replaced
+//! instead. Readers search at a fixed rate, by vector, with a filter and by path, and check what they get:
 //! every image is whole, none is there that was deleted before, none is missing that was added before, and the counts are
 //! those of their state. A search counts as late from the moment it was due, not from the moment it could begin.
 //!
@@ -91,6 +92,12 @@ struct Shared {
     errors: Mutex<Vec<String>>,
 }
 
+/// What the writer knows: its chance, and the numbers of the images that are there.
+struct Writer {
+    dice: Random,
+    live: VecDeque<u64>,
+}
+
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let options = Options::parse();
     let own = tempfile::tempdir()?;
@@ -112,7 +119,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     );
 
     let seconds = options.minutes * 60.0;
-    let most = options.images + (seconds * options.adds as f64 * 1.1) as u64 + 1000;
+    let most = 2 * options.images + (seconds * options.adds as f64 * 1.1) as u64 + 1000;
     let numbers = || (0..most).map(|_| AtomicU64::new(0)).collect::<Vec<_>>();
     let shared = Shared {
         instance,
@@ -129,9 +136,14 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         errors: Mutex::default(),
     };
     shared.added[..options.images as usize].iter().for_each(|added| added.store(1, SeqCst));
+    let mut writer = Writer { dice: Random(options.seed), live: (0..options.images).collect() };
+    for _ in 0..options.images {
+        shared.change(&mut writer)?;
+    }
+    shared.changes.store(0, SeqCst);
     let mut lines = Vec::new();
     thread::scope(|scope| -> Result<(), Box<dyn Error>> {
-        scope.spawn(|| shared.watch(|| shared.write(&options)));
+        scope.spawn(|| shared.watch(|| shared.write(&options, writer)));
         for reader in 0..options.readers {
             let (shared, options) = (&shared, &options);
             scope.spawn(move || shared.watch(|| shared.read(options, reader)));
@@ -139,7 +151,8 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         let (began, each) = (Instant::now(), Duration::from_secs_f64((seconds / 60.0).clamp(1.0, 60.0)));
         while began.elapsed().as_secs_f64() < seconds && lock(&shared.errors).is_empty() {
             thread::sleep(each);
-            let line = shared.line(&dir);
+            let noted: usize = lines.iter().map(Line::noted_bytes).sum();
+            let line = shared.line(&dir, noted as u64);
             line.print(began.elapsed(), &shared.instance)?;
             lines.push(line);
         }
@@ -176,37 +189,42 @@ impl Shared {
     }
 
     /// The writer: at its rate until the end.
-    fn write(&self, options: &Options) -> Result<(), Box<dyn Error>> {
-        let mut dice = Random(options.seed);
-        let mut live: VecDeque<u64> = (0..options.images).collect();
+    fn write(&self, options: &Options, mut writer: Writer) -> Result<(), Box<dyn Error>> {
         let mut pace = Pace::new(options.adds);
         while let Some(due) = pace.wait(&self.end) {
-            if dice.once_in(10) {
-                let number = live[dice.index(live.len())];
-                self.instance.add(&add(number, dice.next()))?;
-            } else {
-                let number = self.next.load(SeqCst);
-                let (Some(added), false) = (self.added.get(number as usize), live.is_empty()) else {
-                    return Ok(());
-                };
-                self.instance.add(&add(number, 0))?;
-                added.store(self.clock.fetch_add(1, SeqCst) + 1, SeqCst);
-                self.next.store(number + 1, SeqCst);
-                live.push_back(number);
-                // Mostly old ones; one in eight from anywhere.
-                let place =
-                    if dice.once_in(8) { dice.index(live.len()) } else { dice.index(live.len().min(64)) };
-                let gone = live.remove(place).ok_or("nothing to delete")?;
-                self.asked[gone as usize].store(1, SeqCst);
-                self.instance.delete(path(gone))?;
-                self.deleted[gone as usize].store(self.clock.fetch_add(1, SeqCst) + 1, SeqCst);
-                self.oldest.store(live.front().copied().unwrap_or_default(), SeqCst);
-                self.changes.fetch_add(1, SeqCst);
+            if !self.change(&mut writer)? {
+                return Ok(());
             }
-            self.changes.fetch_add(1, SeqCst);
             lock(&self.changed).push(due.elapsed().as_secs_f32() * 1e3);
         }
         Ok(())
+    }
+
+    /// Replaces an image, or adds one and deletes another; false when all numbers are used up.
+    fn change(&self, Writer { dice, live }: &mut Writer) -> Result<bool, Box<dyn Error>> {
+        if dice.once_in(10) {
+            let number = live[dice.index(live.len())];
+            self.instance.add(&add(number, dice.next()))?;
+        } else {
+            let number = self.next.load(SeqCst);
+            let (Some(added), false) = (self.added.get(number as usize), live.is_empty()) else {
+                return Ok(false);
+            };
+            self.instance.add(&add(number, 0))?;
+            added.store(self.clock.fetch_add(1, SeqCst) + 1, SeqCst);
+            self.next.store(number + 1, SeqCst);
+            live.push_back(number);
+            // Mostly old ones; one in eight from anywhere.
+            let place = if dice.once_in(8) { dice.index(live.len()) } else { dice.index(live.len().min(64)) };
+            let gone = live.remove(place).ok_or("nothing to delete")?;
+            self.asked[gone as usize].store(1, SeqCst);
+            self.instance.delete(path(gone))?;
+            self.deleted[gone as usize].store(self.clock.fetch_add(1, SeqCst) + 1, SeqCst);
+            self.oldest.store(live.front().copied().unwrap_or_default(), SeqCst);
+            self.changes.fetch_add(1, SeqCst);
+        }
+        self.changes.fetch_add(1, SeqCst);
+        Ok(true)
     }
 
     /// A reader: at its rate until the end.
@@ -263,7 +281,8 @@ impl Shared {
 }
 
 impl Shared {
-    fn line(&self, dir: &Path) -> Line {
+    /// `noted`: bytes of the lines so far, which are no memory of the library's.
+    fn line(&self, dir: &Path, noted: u64) -> Line {
         let taken = |times: &Mutex<Vec<f32>>| {
             let mut times = std::mem::take(&mut *lock(times));
             times.sort_by(f32::total_cmp);
@@ -272,7 +291,7 @@ impl Shared {
         Line {
             searches: taken(&self.searched),
             changes: taken(&self.changed),
-            memory: report::own_memory(false).unwrap_or_default(),
+            memory: report::own_memory(false).unwrap_or_default().saturating_sub(noted),
             open_files: fs::read_dir("/proc/self/fd").map_or(0, |files| files.count() as u64),
             disk: disk_bytes(dir),
         }

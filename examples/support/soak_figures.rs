@@ -18,13 +18,17 @@ pub(crate) struct Line {
     /// Milliseconds.
     pub(crate) searches: Vec<f32>,
     pub(crate) changes: Vec<f32>,
-    /// Bytes that belong to the process alone.
+    /// Bytes that belong to the process alone, but for the times that it noted.
     pub(crate) memory: u64,
     pub(crate) open_files: u64,
     pub(crate) disk: u64,
 }
 
 impl Line {
+    pub(crate) fn noted_bytes(&self) -> usize {
+        (self.searches.capacity() + self.changes.capacity()) * size_of::<f32>()
+    }
+
     pub(crate) fn print(&self, elapsed: Duration, instance: &Instance) -> Result<(), Box<dyn Error>> {
         let stats = instance.stats()?;
         println!(
