@@ -321,6 +321,15 @@ mod tests {
     }
 
     #[test]
+    fn sides_are_those_that_were_given() {
+        let of = |region: Region| (region.x(), region.y(), region.width(), region.height());
+        assert_eq!(of(Region::new(1, 2, 3, 4)), (1, 2, Some(3), Some(4)));
+        assert_eq!(of(Region::from_origin(1, 2)), (1, 2, None, None));
+        assert_eq!(of(Region::from_origin(1, 2).with_height(5)), (1, 2, None, Some(5)));
+        assert_eq!(of(Region::from_origin(1, 2).with_width(6).with_height(5)), (1, 2, Some(6), Some(5)));
+    }
+
+    #[test]
     fn says_what_does_not_fit() {
         let pixels = pixels(320, 240);
         let error = Region::new(40, 10, 300, 20).fit(&pixels).unwrap_err();

@@ -69,7 +69,8 @@ fn waiting_changes_share_a_sync() {
     let counted = syncs.clone();
     bed.disk.before(DiskCall::Sync, "log-", move || {
         counted.fetch_add(1, Ordering::Relaxed);
-        std::thread::sleep(std::time::Duration::from_millis(5));
+        // Long beside the time that a thread takes to come back with its next, on a busy machine too.
+        std::thread::sleep(std::time::Duration::from_millis(25));
     });
     std::thread::scope(|scope| {
         for t in 0..8 {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lookalike::testing::DiskCall;
 use lookalike::{
@@ -209,6 +209,58 @@ fn searches_are_called_off() {
     assert_called_off(patient.delete_where(&color("red")));
     assert_called_off(patient.add(&Add::new("new", Source::vector(vec![1.0; 4]))));
     assert_eq!((instance.search(&query).unwrap(), instance.len().unwrap()), (before, 3000));
+}
+
+/// Until an instance has so many segments, as the threads make them; within half a minute.
+fn await_segments(instance: &Instance, segments: u64) {
+    let began = Instant::now();
+    while instance.stats().unwrap().segments != segments {
+        assert!(began.elapsed().as_secs() < 30, "{:?}", instance.stats().unwrap());
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn threads_seal_and_merge_without_another_occasion() {
+    // A tail that became full is sealed at once, not with the next change.
+    let bed = Bed::with(|builder| builder.background(true).tail_rows(100));
+    let instance = bed.shoes();
+    fill(&instance, 0, 100, "red");
+    instance.add(&Add::new("one more", Source::vector(vec![1.0; 4]))).unwrap();
+    await_segments(&instance, 1);
+    assert_eq!(instance.stats().unwrap().tail_rows, 1);
+
+    // So is one that an optimize froze before it was called off.
+    let token = CancelToken::new();
+    let calls_off = token.clone();
+    bed.disk.before(DiskCall::Create, "log-", move || calls_off.cancel());
+    assert_called_off(instance.cancelled_by(&token).optimize());
+    bed.disk.heal();
+    await_segments(&instance, 2);
+    assert_eq!(instance.len().unwrap(), 101);
+}
+
+#[test]
+fn a_merge_that_an_earlier_process_left_is_made() {
+    let Bed { dir, disk, gallery } = Bed::new();
+    gallery.create(&lookalike::CreateInstance::new("shoes", "average").tags(["color"])).unwrap();
+    let instance = gallery.instance("shoes").unwrap();
+    fill(&instance, 0, 60, "red");
+    fill(&instance, 60, 40, "blue");
+    instance.optimize().unwrap();
+    disk.fail(DiskCall::Create, "seg-", std::io::ErrorKind::StorageFull);
+    assert_eq!(instance.delete_where(&color("red")).unwrap(), 60);
+    assert_eq!(instance.stats().unwrap().dead, 60);
+    drop((instance, gallery));
+    disk.heal();
+    let builder = Gallery::builder(dir.path().join("root")).model(Average).background(true);
+    let instance = builder.open().unwrap().instance("shoes").unwrap();
+    let began = Instant::now();
+    while instance.stats().unwrap().dead > 0 && began.elapsed().as_secs() < 30 {
+        thread::sleep(Duration::from_millis(5));
+    }
+    let stats = instance.stats().unwrap();
+    assert_eq!((stats.images, stats.dead, stats.segments), (40, 0, 1));
 }
 
 #[test]

@@ -180,3 +180,30 @@ impl DiskFile for RealFile {
 struct RealLock(#[allow(dead_code, reason = "held, not read")] File);
 
 impl DiskLock for RealLock {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_never_made_onto_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::write(path("from"), b"new").unwrap();
+        RealDisk.link(&path("from"), &path("to")).unwrap();
+        assert_eq!(fs::read(path("to")).unwrap(), b"new");
+        fs::write(path("there"), b"old").unwrap();
+        let refused = RealDisk.link(&path("from"), &path("there")).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(path("there")).unwrap(), b"old");
+    }
+
+    #[test]
+    fn random_bytes_differ() {
+        let draw = || {
+            let mut bytes = [0; 16];
+            RealDisk.random(&mut bytes).map(|()| bytes).unwrap()
+        };
+        assert_ne!(draw(), draw());
+    }
+}

@@ -317,13 +317,10 @@ fn read_error(error: StoreError) -> OpError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vector::Layout;
 
-    /// Found by fuzzing: a log whose checksums are right may still say anything.
-    #[test]
-    fn the_last_number_of_all_is_survived() {
-        let layout = crate::vector::Layout::new(&[2]).unwrap();
-        let code = RowCode::encode(&layout, &[1.0, 2.0]).unwrap();
-        let base = Snapshot {
+    fn empty(layout: Layout) -> Snapshot {
+        Snapshot {
             uuid: [1; 16],
             layout: Arc::new(layout),
             schema: Arc::default(),
@@ -332,7 +329,32 @@ mod tests {
             frozen: Vec::new(),
             tail: Default::default(),
             tail_dead: Default::default(),
+        }
+    }
+
+    #[test]
+    fn room_is_for_images_and_not_for_changes() {
+        let layout = Layout::new(&[2]).unwrap();
+        let code = RowCode::encode(&layout, &[1.0, 2.0]).unwrap();
+        let base = empty(layout);
+        let mut draft = Draft::new(&base, 1, 2);
+        let put = |draft: &mut Draft<'_>, path: &str| {
+            let (tags, code, on_existing) = (Arc::default(), code.clone(), OnExisting::Replace);
+            draft.apply(Op::Put { path: path.into(), tags, code, hash: [0; 32], on_existing }).is_ok()
         };
+        assert!(put(&mut draft, "a") && put(&mut draft, "a") && put(&mut draft, "b"));
+        // Full: a new image is refused, another vector of an old one is not.
+        assert!(!put(&mut draft, "c") && put(&mut draft, "a") && !put(&mut draft, "c"));
+        assert!(draft.apply(Op::Delete { path: "a".into(), only: None }).is_ok());
+        assert!(put(&mut draft, "c") && !put(&mut draft, "a"));
+    }
+
+    /// Found by fuzzing: a log whose checksums are right may still say anything.
+    #[test]
+    fn the_last_number_of_all_is_survived() {
+        let layout = Layout::new(&[2]).unwrap();
+        let code = RowCode::encode(&layout, &[1.0, 2.0]).unwrap();
+        let base = empty(layout);
         let mut draft = Draft::new(&base, 1, 10);
         let row = TailRow { path: "a".into(), order: u64::MAX, tags: Arc::default(), code, hash: [0; 32] };
         draft.replay(Record::Put(row)).unwrap();

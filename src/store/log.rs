@@ -452,6 +452,41 @@ mod tests {
     }
 
     #[test]
+    fn a_salvage_finds_sound_frames_and_what_lies_between() {
+        let bytes = write(&[b"one", b"two", b"three", b"four"], Durability::Sync);
+        let frame = |n: usize| HEADER + [0, 3, 6, 11, 15][n] + n * FRAME_HEADER;
+        let payload = |n: usize| frame(n) + FRAME_HEADER..frame(n + 1);
+        let whole = salvage(&bytes, &UUID, 5);
+        assert_eq!(whole.frames, [(10, payload(0)), (11, payload(1)), (12, payload(2)), (13, payload(3))]);
+        assert!(whole.lost.is_empty());
+        // The second frame damaged, the fourth cut.
+        let mut damaged = bytes[..bytes.len() - 1].to_vec();
+        damaged[payload(1).start] ^= 1;
+        let salvaged = salvage(&damaged, &UUID, 5);
+        assert_eq!(salvaged.frames, [(10, payload(0)), (12, payload(2))]);
+        assert_eq!(salvaged.lost, [frame(1)..frame(2), frame(3)..damaged.len()]);
+        assert_eq!(payload_of(&salvaged.lost[0]), payload(1));
+        assert_eq!(payload_of(&(100..105)), 105..105);
+    }
+
+    #[cfg(feature = "fuzzing")]
+    #[test]
+    fn resealed_logs_are_read_whatever_they_say() {
+        let sound = write(&[b"one", b"two", b"three"], Durability::Sync);
+        let mut bytes = sound.clone();
+        // The uuid, and a byte of two payloads.
+        for at in [20, HEADER + FRAME_HEADER, sound.len() - 1] {
+            bytes[at] ^= 1;
+        }
+        assert!(read(&bytes, &UUID, 5, None).is_err());
+        let log = reseal(&bytes, &UUID, 5);
+        let read = read(&log, &UUID, 5, Some(10)).unwrap();
+        let payloads: Vec<&[u8]> = read.payloads.iter().map(|r| &log[r.clone()]).collect();
+        assert_eq!(payloads, [&b"nne"[..], b"two", b"thred"]);
+        assert_eq!(reseal(&sound, &UUID, 5), sound);
+    }
+
+    #[test]
     fn what_no_later_frame_proves_is_written_again() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log-00000005");

@@ -99,23 +99,24 @@ pub(crate) fn decode(payload: &[u8], layout: &Layout) -> Option<Vec<Record>> {
 /// Paths that a damaged payload seems to name, up to where it makes no sense any more.
 pub(crate) fn named(payload: &[u8], layout: &Layout) -> Vec<Arc<str>> {
     let (mut reader, mut paths) = (Reader::new(payload), Vec::new());
-    let next = |reader: &mut Reader<'_>| -> Option<Arc<str>> {
+    // Each path as soon as it was read, whether or not the rest of its record makes sense.
+    let next = |reader: &mut Reader<'_>, paths: &mut Vec<Arc<str>>| -> Option<()> {
         match reader.u8()? {
             1 => {
                 reader.u64()?;
-                let path = take_path(reader)?;
+                paths.push(take_path(reader)?);
                 reader.take(layout.dims() + layout.fine_bytes() + 32)?;
-                take_tags(reader)?;
-                Some(path)
+                take_tags(reader).map(drop)
             }
-            2 => take_path(reader),
+            2 => {
+                paths.push(take_path(reader)?);
+                Some(())
+            }
             _ => None,
         }
     };
     let count = reader.u32().unwrap_or_default();
-    while let Some(path) = (paths.len() < count as usize).then(|| next(&mut reader)).flatten() {
-        paths.push(path);
-    }
+    while paths.len() < count as usize && next(&mut reader, &mut paths).is_some() {}
     paths
 }
 
@@ -158,6 +159,21 @@ mod tests {
         let (layout, records) = records();
         assert_eq!(decode(&encode(&records), &layout), Some(records));
         assert_eq!(decode(&encode(&[]), &layout), Some(vec![]));
+    }
+
+    #[test]
+    fn damaged_payloads_still_name_paths() {
+        let (layout, records) = records();
+        let bytes = encode(&records);
+        let paths = |bytes: &[u8]| named(bytes, &layout).iter().map(|p| p.to_string()).collect::<Vec<_>>();
+        assert_eq!(paths(&bytes), ["a/b.jpg", "\u{4e2d}"]);
+        assert_eq!(paths(&bytes[..bytes.len() - 1]), ["a/b.jpg"]);
+        // A record that is cut behind its path.
+        assert_eq!(paths(&bytes[..30]), ["a/b.jpg"]);
+        // No more than the payload says it has, whatever follows.
+        let longer = [&bytes[..], &bytes[4..]].concat();
+        assert_eq!(paths(&longer), ["a/b.jpg", "\u{4e2d}"]);
+        assert!(paths(&bytes[..3]).is_empty() && paths(&[]).is_empty());
     }
 
     #[test]

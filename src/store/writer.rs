@@ -483,3 +483,60 @@ pub(crate) fn replay(
     }
     Ok(draft.finish())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::draft::OnExisting;
+    use super::super::record::{Hash, TailRow};
+    use super::*;
+    use crate::tags::{TagSet, Term};
+    use crate::vector::RowCode;
+
+    #[test]
+    fn groups_are_full_and_fit_a_frame() {
+        assert!(groups(Vec::new()).is_empty());
+        let delete =
+            |i: usize, len| Op::Delete { path: format!("{}{i}", "0".repeat(len)).into(), only: None };
+        let name = |op: &Op| match op {
+            Op::Delete { path, .. } => path.trim_start_matches('0').to_owned(),
+            _ => unreachable!("only deletes are grouped here"),
+        };
+        // Small ones are divided by their number, large ones by their bytes.
+        for (count, len, most) in
+            [(2 * MAX_GROUP + 5, 5, MAX_GROUP), (1000, 100_000, MAX_PAYLOAD / 2 / 100_000)]
+        {
+            let divided = groups((1..=count).map(|i| delete(i, len)).collect());
+            let names: Vec<String> = divided.iter().flatten().map(name).collect();
+            assert!(names.iter().eq(&(1..=count).map(|i| i.to_string()).collect::<Vec<_>>()));
+            let (last, full) = divided.split_last().unwrap();
+            assert!(full.iter().all(|group| group.len().abs_diff(most) <= 1), "{:?}", full[0].len());
+            assert!(!last.is_empty() && last.len() <= most);
+            for group in &divided {
+                assert!(group.iter().map(Op::bytes).sum::<usize>() <= MAX_PAYLOAD / 2);
+            }
+        }
+        // One that is too large for company goes alone.
+        let sizes: Vec<usize> =
+            groups(vec![delete(1, 9), delete(2, MAX_PAYLOAD), delete(3, 9)]).iter().map(Vec::len).collect();
+        assert_eq!(sizes, [1, 1, 1]);
+    }
+
+    #[test]
+    fn no_record_is_larger_than_its_change_says() {
+        let layout = crate::vector::Layout::new(&[64]).unwrap();
+        let code = RowCode::encode(&layout, &[0.5; 64]).unwrap();
+        let terms = (0..10).map(|key| Term::new(key, "a value of some length")).collect();
+        let (tags, path): (_, Arc<str>) = (Arc::new(TagSet::from_terms(terms)), "p".repeat(300).into());
+        let hash: Hash = [7; 32];
+        let row = TailRow { path: path.clone(), order: 1, tags: tags.clone(), code: code.clone(), hash };
+        let put =
+            Op::Put { path: path.clone(), tags: tags.clone(), code, hash, on_existing: OnExisting::Replace };
+        let put_bytes = record::encode(&[Record::Put(row)]).len();
+        assert!((put_bytes..put_bytes + 64).contains(&put.bytes()), "{} for {put_bytes}", put.bytes());
+        let delete_bytes = record::encode(&[Record::Delete { path: path.clone() }]).len();
+        assert!(Op::Delete { path: path.clone(), only: None }.bytes() >= delete_bytes);
+        // A retag writes a row whose vector it does not know, and with merged tags those that it does not know.
+        let retag = |merge| Op::Retag { path: path.clone(), tags: tags.clone(), merge }.bytes();
+        assert!(retag(false) >= put_bytes && retag(true) > 2 * retag(false));
+    }
+}

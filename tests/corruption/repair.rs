@@ -114,6 +114,53 @@ fn what_is_sound_is_kept_and_the_rest_is_told() {
     assert!(lossless > tried / 3, "{lossless}");
 }
 
+/// Of a segment's table and footer every field can be told from its neighbours, but for the lengths of sections that
+/// follow from nothing.
+#[test]
+fn a_damaged_table_costs_no_image() {
+    const FOOTER: usize = 72;
+    const ENTRY: usize = 32;
+    const SECTIONS: usize = 18;
+    let made = make(Left::Closed, 9);
+    let want = whole(&made);
+    let (file, bytes) = made.files.iter().find(|(name, _)| name.starts_with("seg-")).unwrap();
+    let (footer, mut lossy) = (bytes.len() - FOOTER, Vec::new());
+    // The kind, the checksum of the checksums, where the section begins, its length, and where its checksums begin.
+    let fields =
+        [0, 4, 8, 16, 24].map(|field| (0..SECTIONS).map(move |s| footer - (SECTIONS - s) * ENTRY + field));
+    let places = fields.into_iter().flatten().chain((footer..bytes.len()).step_by(4));
+    for at in places {
+        let damage = Damage::Byte { file: file.clone(), at, value: bytes[at] ^ 0x10 };
+        let (report, changed) = repaired(&made, &[damage], &want);
+        assert_eq!(report.damaged.len(), 1, "{at}: {report:?}");
+        if changed > 0 {
+            lossy.push((at as i64 - footer as i64, changed));
+        }
+    }
+    println!("{lossy:?}");
+    assert!(lossy.is_empty(), "{lossy:?}");
+}
+
+/// What a damaged frame of a log held is told as far as its bytes still say it.
+#[test]
+fn a_damaged_frame_is_told() {
+    let bed = crate::bed::Bed::new();
+    let shoes = bed.shoes();
+    let mut lens = vec![std::fs::metadata(bed.file("log-")).unwrap().len()];
+    for path in ["a", "bb", "ccc"] {
+        shoes.add(&lookalike::Add::new(path, lookalike::Source::vector(vec![1.0, 2.0, 3.0, 4.0]))).unwrap();
+        lens.push(std::fs::metadata(bed.file("log-")).unwrap().len());
+    }
+    drop(shoes);
+    // The last byte of the second frame lies behind its path.
+    crate::bed::flip(&bed.file("log-"), lens[2] as usize - 1);
+    let report = bed.gallery.repair("shoes").unwrap();
+    assert_eq!((report.lost_log_paths, report.lost_commits), (vec!["bb".to_owned()], 1));
+    assert_eq!(report.lost_log_bytes, lens[2] - lens[1]);
+    let shoes = bed.gallery.instance("shoes").unwrap();
+    assert!(shoes.check("a").unwrap() && !shoes.check("bb").unwrap() && shoes.check("ccc").unwrap());
+}
+
 #[test]
 fn cuts_and_missing_files_and_many_flips_are_survived() {
     let mut tried = 0;

@@ -282,3 +282,50 @@ impl Drop for MemoryLock {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locks_end_with_their_last_holder() {
+        let disk = MemoryDisk::new(1);
+        disk.create_dirs(Path::new("/d")).unwrap();
+        let lock = |exclusive| disk.lock(Path::new("/d/lock"), exclusive).unwrap();
+        let (first, second) = (lock(false).unwrap(), lock(false).unwrap());
+        assert!(lock(true).is_none());
+        drop(first);
+        assert!(lock(true).is_none());
+        drop(second);
+        let alone = lock(true).unwrap();
+        assert!(lock(true).is_none() && lock(false).is_none());
+        drop(alone);
+        assert!(lock(false).is_some());
+    }
+
+    #[test]
+    fn cuts_go_through_the_journal() {
+        let disk = MemoryDisk::new(1);
+        disk.create_dirs(Path::new("/d")).unwrap();
+        let mut file = disk.create(Path::new("/d/file")).unwrap();
+        file.write(b"12345").unwrap();
+        file.sync().unwrap();
+        let (mut cuts, mut written) = (disk.cuts(), Vec::new());
+        while cuts.advance() {
+            written.extend(cuts.written().map(|len| (cuts.position(), len)));
+        }
+        assert_eq!((cuts.position(), written), (disk.position(), vec![(disk.position() - 1, 5)]));
+    }
+
+    #[test]
+    fn random_bytes_follow_from_the_seed() {
+        let bytes = |seed| {
+            let mut bytes = [0; 64];
+            MemoryDisk::new(seed).random(&mut bytes).unwrap();
+            bytes
+        };
+        assert_eq!(bytes(1), bytes(1));
+        assert_ne!(bytes(1), bytes(2));
+        assert!(std::collections::BTreeSet::from(bytes(1)).len() > 40);
+    }
+}

@@ -257,3 +257,96 @@ impl DirNode {
         names
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(bytes: &[u8]) -> FileNode {
+        FileNode::durable(Content::of(bytes.to_vec()))
+    }
+
+    #[test]
+    fn a_file_is_pending_until_its_sync() {
+        let mut file = file(b"0123456789");
+        assert!(!file.pending());
+        file.write(10, b"abc");
+        assert!(file.pending());
+        file.sync();
+        assert!(!file.pending());
+        assert_eq!(file.safe().bytes, b"0123456789abc");
+        file.cut(4);
+        assert!(file.pending());
+        assert_eq!((&file.now.bytes[..], &file.safe().bytes[..]), (&b"0123"[..], &b"0123456789abc"[..]));
+        // After a sync that failed nothing is written any more, and that stays so.
+        file.sync_failed();
+        file.sync();
+        assert!(file.pending());
+    }
+
+    #[test]
+    fn a_torn_write_leaves_a_prefix() {
+        let mut longer = file(b"0123456789");
+        longer.write(10, b"abcdef");
+        let torn = |file: &FileNode, range, keep| file.torn(&range, keep).bytes.clone();
+        assert_eq!(torn(&longer, 10..16, 0), b"0123456789");
+        assert_eq!(torn(&longer, 10..16, 4), b"0123456789abcd");
+        assert_eq!(torn(&longer, 10..16, 9), b"0123456789abcdef");
+        let mut within = file(b"0123456789");
+        within.write(3, b"abcd");
+        assert_eq!(torn(&within, 3..7, 2), b"012ab56789");
+    }
+
+    #[test]
+    fn any_sector_may_be_new_or_old_or_zero_or_junk() {
+        // Sectors of ones, of which the second and third are overwritten with twos; the fourth is written as it was,
+        // and a fifth and part of a sixth are new.
+        let mut file = file(&[1; 4 * SECTOR]);
+        file.write(SECTOR, &[2; 2 * SECTOR]);
+        file.write(3 * SECTOR, &[1; SECTOR]);
+        file.write(4 * SECTOR, &[3; SECTOR + 100]);
+        let (mut fates, mut lens) = (std::collections::BTreeMap::new(), std::collections::BTreeSet::new());
+        for seed in 0..4000 {
+            let left = file.sectors(&mut Chance(seed));
+            lens.insert(left.bytes.len());
+            assert!(left.bytes.len() >= 4 * SECTOR && left.bytes.len() <= 5 * SECTOR + 100);
+            assert!(left.bytes[..SECTOR].iter().chain(&left.bytes[3 * SECTOR..4 * SECTOR]).all(|&b| b == 1));
+            let second = &left.bytes[SECTOR..2 * SECTOR];
+            let fate = match second[0] {
+                byte if second.iter().any(|&other| other != byte) => "junk",
+                2 => "new",
+                1 => "old",
+                0 => "zero",
+                _ => "a byte that nobody wrote",
+            };
+            *fates.entry(fate).or_insert(0) += 1;
+        }
+        // Of eight: four, two, one and one.
+        let share = |fate| fates.get(fate).copied().unwrap_or(0) as f64 / 4000.0 * 8.0;
+        for (fate, expected) in [("new", 4.0), ("old", 2.0), ("zero", 1.0), ("junk", 1.0)] {
+            assert!((share(fate) - expected).abs() < 0.3, "{fates:?}");
+        }
+        assert_eq!(fates.len(), 4, "{fates:?}");
+        // Those that it had, the ends of sectors, and many between.
+        assert!(lens.len() > 100 && lens.contains(&(4 * SECTOR)) && lens.contains(&(5 * SECTOR)));
+        assert_eq!(lens.last(), Some(&(5 * SECTOR + 100)));
+    }
+
+    #[test]
+    fn names_are_kept_in_order_or_in_none() {
+        let mut dir = DirNode::durable(Names::from([("old".into(), 1)]));
+        dir.change(Naming::Link { name: "a".into(), number: 2 });
+        dir.change(Naming::Rename { from: "a".into(), to: "b".into(), number: 2 });
+        dir.change(Naming::Unlink { name: "old".into() });
+        let of = |left: Names| left.keys().map(|name| name.to_string()).collect::<Vec<_>>().join(" ");
+        let seen = |some: bool| -> std::collections::BTreeSet<String> {
+            let mut chance = Chance(7);
+            (0..500).map(|_| of(if some { dir.some(&mut chance) } else { dir.prefix(&mut chance) })).collect()
+        };
+        assert!(seen(false).iter().eq(["a old", "b", "b old", "old"]), "{:?}", seen(false));
+        // Out of order also: the removal alone, the rename's two halves with what was there.
+        assert!(seen(true).is_superset(&seen(false)) && seen(true).contains(""), "{:?}", seen(true));
+        dir.sync();
+        assert!(!dir.pending() && of(dir.prefix(&mut Chance(1))) == "b");
+    }
+}

@@ -39,6 +39,9 @@ const WRITTEN: [Kind; 18] = [
     Kind::BitFactors,
 ];
 
+/// Blocks of a section that say whether it lies where it is thought to lie.
+const TRIED: usize = 64;
+
 /// A damaged segment, of which some rows can be read.
 pub(crate) struct Salvage {
     segment: Segment,
@@ -61,6 +64,29 @@ impl Extent {
             range: self.offset..self.offset + self.len,
             crcs: self.crcs..self.crcs + blocks * 4,
             checked: (0..blocks.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
+
+    /// The share of its blocks whose checksums are right, of up to [`TRIED`] of them, the last included. Where there is none
+    /// the checksum of the checksums says a little.
+    fn sound_share(self, bytes: &[u8], crc: Option<u32>) -> f64 {
+        let blocks = self.len.div_ceil(BLOCK);
+        if blocks == 0 {
+            return f64::from(u8::from(crc == Some(crc32fast::hash(&[]))));
+        }
+        let (mut tried, mut sound) = (0, 0);
+        for block in (0..blocks).step_by(blocks.div_ceil(TRIED)).chain([blocks - 1]) {
+            let from = self.offset + block * BLOCK;
+            let kept = Reader::new(&bytes[self.crcs + block * 4..]).u32();
+            let own = crc32fast::hash(&bytes[from..(self.offset + self.len).min(from + BLOCK)]);
+            tried += 1;
+            sound += u32::from(kept == Some(own));
+        }
+        let bears_out = || crc == Some(crc32fast::hash(&bytes[self.crcs..self.crcs + blocks * 4]));
+        match sound {
+            // All are damaged, or it lies elsewhere.
+            0 if bears_out() => f64::EPSILON,
+            _ => f64::from(sound) / f64::from(tried),
         }
     }
 
@@ -130,46 +156,72 @@ fn fixed_len(kind: Kind, rows: usize, layout: &Layout) -> Option<usize> {
     }
 }
 
-/// Where each section lies, in the order of [`WRITTEN`], as far as that can be told.
-fn extents(bytes: &[u8], table: &Range<usize>, rows: usize, layout: &Layout) -> [Option<Extent>; 18] {
-    let mut extents = [None; 18];
-    // Where the section and its checksums must begin, if those before were found.
-    let mut next: (Option<usize>, Option<usize>) = (Some(0), None);
-    let entries = bytes.get(table.clone()).unwrap_or_default().chunks_exact(TABLE_ENTRY);
-    for ((extent, kind), entry) in extents.iter_mut().zip(WRITTEN).zip(entries) {
-        let mut reader = Reader::new(entry);
-        let number = |reader: &mut Reader<'_>| reader.u64().and_then(|n| usize::try_from(n).ok());
+/// An entry of a table as it is stored, sound or not.
+#[derive(Debug, Clone, Copy, Default)]
+struct Entry {
+    crc: Option<u32>,
+    offset: Option<usize>,
+    len: Option<usize>,
+    crcs: Option<usize>,
+}
+
+impl Entry {
+    fn of(bytes: &[u8]) -> Self {
+        let mut reader = Reader::new(bytes);
         let (_, crc) = (reader.u32(), reader.u32());
-        let stored = [number(&mut reader), number(&mut reader), number(&mut reader)];
-        let (offsets, crcs) = ([stored[0], next.0], [stored[2], next.1]);
-        let lens = [stored[1], fixed_len(kind, rows, layout)];
-        let mut found = None;
-        for (offset, len, at) in offsets
-            .into_iter()
-            .flatten()
-            .flat_map(|offset| lens.into_iter().flatten().map(move |len| (offset, len)))
-            .flat_map(|(offset, len)| crcs.into_iter().flatten().map(move |crcs| (offset, len, crcs)))
-        {
-            let candidate = Extent { offset, len, crcs: at };
-            if found.is_some() || !candidate.is_inside(table.start) {
-                continue;
-            }
-            let kept = &bytes[at..at + len.div_ceil(BLOCK) * 4];
-            // Where its neighbours want it, the blocks' own checksums decide.
-            let wanted = next == (Some(offset), Some(at))
-                && fixed_len(kind, rows, layout).is_none_or(|fixed| fixed == len);
-            if crc == Some(crc32fast::hash(kept)) || wanted {
-                found = Some(candidate);
+        let mut number = || reader.u64().and_then(|n| usize::try_from(n).ok());
+        Self { crc, offset: number(), len: number(), crcs: number() }
+    }
+}
+
+/// Where each section lies, in the order of [`WRITTEN`], as far as that can be told. What an entry says is taken for true
+/// when the checksums of all blocks bear it out; otherwise each of its numbers may be what the entries before and behind it
+/// want, and what most blocks bear out is taken.
+fn extents(bytes: &[u8], table: &Range<usize>, rows: usize, layout: &Layout) -> [Option<Extent>; 18] {
+    let mut stored = [Entry::default(); 19];
+    let entries = bytes.get(table.clone()).unwrap_or_default().chunks_exact(TABLE_ENTRY);
+    stored.iter_mut().zip(entries).take(WRITTEN.len()).for_each(|(entry, bytes)| *entry = Entry::of(bytes));
+    // The checksums of all sections lie behind the last of them, and the table behind those.
+    stored[WRITTEN.len()].crcs = Some(table.start);
+    let mut extents = [None; 18];
+    // Where a section and its checksums begin, if those before it were found.
+    let (mut start, mut crcs) = (Some(0), None);
+    for (at, extent) in extents.iter_mut().enumerate() {
+        let (own, behind) = (stored[at], stored[at + 1]);
+        let fixed = fixed_len(WRITTEN[at], rows, layout);
+        let mut best: Option<(Extent, f64)> = None;
+        for offset in unique([own.offset, start]) {
+            // A section that is as long as it must be is followed by less than `ALIGN` zeros.
+            let room = behind.offset.and_then(|next| next.checked_sub(offset));
+            let padded = (0..ALIGN).map(|zeros| room.and_then(|room| room.checked_sub(zeros)));
+            for len in unique([own.len, fixed].into_iter().chain(padded.filter(|_| fixed.is_none()))) {
+                let before = behind.crcs.and_then(|next| next.checked_sub(len.div_ceil(BLOCK) * 4));
+                for crcs in unique([own.crcs, crcs, before]) {
+                    let candidate = Extent { offset, len, crcs };
+                    if best.is_some_and(|(_, share)| share == 1.0) || !candidate.is_inside(table.start) {
+                        continue;
+                    }
+                    let share = candidate.sound_share(bytes, own.crc);
+                    if share > best.map_or(0.0, |(_, share)| share) {
+                        best = Some((candidate, share));
+                    }
+                }
             }
         }
-        next = match found {
-            Some(found) => {
-                let end = (found.offset + found.len).next_multiple_of(ALIGN);
-                (Some(end), Some(found.crcs + found.len.div_ceil(BLOCK) * 4))
-            }
-            None => (None, None),
-        };
-        *extent = found;
+        *extent = best.map(|(extent, _)| extent);
+        start = extent.map(|found| (found.offset + found.len).next_multiple_of(ALIGN)).or(behind.offset);
+        crcs = extent.map(|found| found.crcs + found.len.div_ceil(BLOCK) * 4).or(behind.crcs);
     }
     extents
+}
+
+/// Those that are there, each once.
+fn unique(numbers: impl IntoIterator<Item = Option<usize>>) -> Vec<usize> {
+    let mut all: Vec<usize> = Vec::new();
+    for number in numbers.into_iter().flatten() {
+        if !all.contains(&number) {
+            all.push(number);
+        }
+    }
+    all
 }
