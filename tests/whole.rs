@@ -240,6 +240,65 @@ fn threads_seal_and_merge_without_another_occasion() {
     assert_eq!(instance.len().unwrap(), 101);
 }
 
+/// A manifest of the same instance that is not the state's, as a restored backup of one file would be.
+#[test]
+fn a_manifest_that_is_another_states_is_found() {
+    let bed = Bed::new();
+    let shoes = bed.shoes();
+    fill(&shoes, 0, 10, "red");
+    drop(shoes);
+    let twin = bed.dir.path().join("twin");
+    std::fs::create_dir_all(twin.join("shoes")).unwrap();
+    for entry in std::fs::read_dir(bed.root().join("shoes")).unwrap() {
+        let file = entry.unwrap();
+        std::fs::copy(file.path(), twin.join("shoes").join(file.file_name())).unwrap();
+    }
+    let gallery = Gallery::builder(&twin).model(Average).background(false).open().unwrap();
+    let twins = gallery.instance("shoes").unwrap();
+    let ours = bed.gallery.instance("shoes").unwrap();
+    fill(&ours, 10, 5, "red");
+    fill(&twins, 10, 7, "blue");
+    ours.optimize().unwrap();
+    twins.optimize().unwrap();
+    ours.verify().unwrap();
+    let manifest = bed.file("manifest-");
+    std::fs::copy(twin.join("shoes").join(manifest.file_name().unwrap()), &manifest).unwrap();
+    assert_eq!(ours.verify().unwrap_err().code(), Code::Internal);
+}
+
+#[test]
+fn a_reader_opens_beside_a_writer_that_goes_on() {
+    let bed = Bed::new();
+    let shoes = bed.shoes();
+    fill(&shoes, 0, 1, "red");
+    // Twice the manifest that was listed is gone when it is read.
+    let (disk, reads, writer) =
+        (lookalike::testing::FaultDisk::new(), Arc::new(AtomicUsize::new(0)), shoes.clone());
+    let counted = reads.clone();
+    disk.before(DiskCall::Read, "manifest-", move || {
+        let read = counted.fetch_add(1, Ordering::Relaxed) as u32;
+        if read < 2 {
+            fill(&writer, 1 + read, 1, "red");
+            writer.optimize().unwrap();
+        }
+    });
+    let readers = Gallery::builder(bed.root()).fault_disk(disk).model(Average).read_only().open().unwrap();
+    assert_eq!(readers.instance("shoes").unwrap().len().unwrap(), 3);
+    assert!(reads.load(Ordering::Relaxed) >= 3);
+}
+
+#[test]
+fn every_row_of_every_part_is_scanned_once() {
+    let bed = Bed::with(|builder| builder.tail_rows(50));
+    let shoes = bed.shoes();
+    fill(&shoes, 0, 50, "red");
+    fill(&shoes, 50, 50, "red");
+    fill(&shoes, 100, 20, "blue");
+    assert!(shoes.stats().unwrap().segments > 0 && shoes.stats().unwrap().tail_rows > 0);
+    let page = shoes.search(&Query::vector(vec![1.0; 4])).unwrap();
+    assert_eq!((page.found.rows_scanned, page.found.lists_probed, page.count), (120, 0, 120));
+}
+
 #[test]
 fn a_merge_that_an_earlier_process_left_is_made() {
     let Bed { dir, disk, gallery } = Bed::new();
