@@ -204,3 +204,19 @@ impl Snapshot {
         Ok(low)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_share_near_a_query_is_the_smaller_one_held_back() {
+        let share = |nearest| Looked { nearest, ..Looked::default() }.share_of_nearest(0.25);
+        // Where nothing was met it is the share of all.
+        assert_eq!(share([(0, 0), (0, 0)]), 0.25);
+        let held = |rows: f64, counting: f64| (counting + HELD_BACK) / (rows + 4.0 * HELD_BACK);
+        assert_eq!(share([(100, 0), (1000, 900)]), held(100.0, 0.0));
+        assert_eq!(share([(100, 90), (1000, 50)]), held(1000.0, 50.0));
+        assert!(share([(100_000, 0), (400_000, 0)]) < 0.001);
+    }
+}

@@ -162,6 +162,44 @@ fn a_damaged_frame_is_told() {
 }
 
 #[test]
+fn nothing_is_made_of_nothing() {
+    let bed = crate::bed::Bed::new();
+    let shoes = bed.shoes();
+    shoes.add(&lookalike::Add::new("a", lookalike::Source::vector(vec![1.0, 2.0, 3.0, 4.0]))).unwrap();
+    drop(shoes);
+    let log = bed.file("log-");
+    crate::bed::flip(&log, std::fs::metadata(&log).unwrap().len() as usize - 1);
+    assert_eq!(bed.gallery.repair("shoes").unwrap().images, 0);
+    let stats = bed.gallery.instance("shoes").unwrap().stats().unwrap();
+    assert_eq!((stats.images, stats.segments), (0, 0));
+}
+
+/// Damage that is found is told at its place: within the block, the table or the footer that it is in.
+#[test]
+fn damage_is_told_where_it_is() {
+    let made = make(Left::Closed, 9);
+    let (file, bytes) = made.files.iter().find(|(name, _)| name.starts_with("seg-")).unwrap();
+    let path = made.root.join(NAME).join(file);
+    let mut told = 0;
+    for at in (0..bytes.len() - 100).step_by(5) {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0x04;
+        std::fs::write(&path, &damaged).unwrap();
+        let gallery = store::open(&made.root, true).unwrap();
+        let error = gallery.instance(NAME).and_then(|instance| instance.verify()).unwrap_err();
+        let message = format!("{error:#}");
+        let place = message.split("byte ").nth(1).and_then(|rest| {
+            rest.split(|c: char| !c.is_ascii_digit()).next().and_then(|number| number.parse::<usize>().ok())
+        });
+        let place = place.unwrap_or_else(|| panic!("no place in {message}"));
+        assert!(place <= at && at - place < 4096, "{at} told at {place}: {message}");
+        told += 1;
+    }
+    std::fs::write(&path, bytes).unwrap();
+    assert!(told > 2000, "{told}");
+}
+
+#[test]
 fn cuts_and_missing_files_and_many_flips_are_survived() {
     let mut tried = 0;
     for (at, made) in stores().iter().enumerate() {
