@@ -236,7 +236,7 @@ fn read(dir: &Path, seed: u64) -> Result<(), Box<dyn Error>> {
                 let stored = reader.vector(&hit.path)?;
                 let (v, _) = version(&hit.tags)?;
                 let number: u64 = hit.path.trim_start_matches("img/").parse()?;
-                assert!(cosine(&stored, &vector(number, v)) > 0.999, "{} is whole", hit.path);
+                assert!(vectors_only::cosine(&stored, &vector(number, v)) > 0.999, "{} is whole", hit.path);
             }
         }
     }
@@ -340,7 +340,7 @@ fn found(instance: &Instance) -> Result<State, Box<dyn Error>> {
         let hit = page.hits.first().ok_or("an image does not find itself")?;
         let (v, t) = version(&hit.tags)?;
         let own = vector(number, v);
-        if hit.path != path(number) || cosine(&instance.vector(&hit.path)?, &own) < 0.999 {
+        if hit.path != path(number) || vectors_only::cosine(&instance.vector(&hit.path)?, &own) < 0.999 {
             return Err(format!("image {number} is another").into());
         }
         if dice.next().is_multiple_of(16) {
@@ -360,9 +360,4 @@ fn found(instance: &Instance) -> Result<State, Box<dyn Error>> {
 /// The vector of a version of an image: a fixed function, so that nothing has to be remembered to check it.
 fn vector(number: u64, version: u64) -> Vec<f32> {
     Random(number << 40 ^ version).vector(DIMS)
-}
-
-fn cosine(a: &[f32], b: &[f32]) -> f32 {
-    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
-    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }

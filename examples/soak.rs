@@ -271,7 +271,8 @@ impl Shared {
                 }
                 let version =
                     hit.tags.get("version").and_then(|values| values.first()).ok_or("no version")?;
-                if cosine(&state.vector(&hit.path)?, &vector(number, version.parse()?)) < 0.999 {
+                if vectors_only::cosine(&state.vector(&hit.path)?, &vector(number, version.parse()?)) < 0.999
+                {
                     return Err(format!("image {number} is another").into());
                 }
             }
@@ -342,9 +343,4 @@ fn vector(number: u64, version: u64) -> Vec<f32> {
     let mut own = Random(number << 32 ^ version);
     let centre = own.below(CENTRES);
     Random(centre).vector(DIMS).iter().zip(own.vector(DIMS)).map(|(centre, own)| centre + 0.7 * own).collect()
-}
-
-fn cosine(a: &[f32], b: &[f32]) -> f32 {
-    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
-    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }

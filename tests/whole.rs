@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use lookalike::testing::DiskCall;
 use lookalike::{
     Add, BatchOptions, CancelToken, Code, CopyQuery, Delete, Durability, EmbedError, Embedder, Embedding,
-    ErrorKind, Gallery, Instance, Pixels, Query, Region, Source, Stored, Tags, Update, View,
+    ErrorKind, Gallery, Instance, Pixels, Query, Region, Source, Stats, Stored, Tags, Update, View,
 };
 
 use crate::bed::{Average, Bed, Random, bmp, shoes};
@@ -211,23 +211,23 @@ fn searches_are_called_off() {
     assert_eq!((instance.search(&query).unwrap(), instance.len().unwrap()), (before, 3000));
 }
 
-/// Until an instance has so many segments, as the threads make them; within half a minute.
-fn await_segments(instance: &Instance, segments: u64) {
+/// Waits until the threads have brought an instance to some state, for half a minute at most.
+fn await_stats(instance: &Instance, done: impl Fn(&Stats) -> bool) {
     let began = Instant::now();
-    while instance.stats().unwrap().segments != segments {
+    while !done(&instance.stats().unwrap()) {
         assert!(began.elapsed().as_secs() < 30, "{:?}", instance.stats().unwrap());
         thread::sleep(Duration::from_millis(5));
     }
 }
 
 #[test]
-fn threads_seal_and_merge_without_another_occasion() {
+fn full_tails_are_sealed_without_another_occasion() {
     // A tail that became full is sealed at once, not with the next change.
     let bed = Bed::with(|builder| builder.background(true).tail_rows(100));
     let instance = bed.shoes();
     fill(&instance, 0, 100, "red");
     instance.add(&Add::new("one more", Source::vector(vec![1.0; 4]))).unwrap();
-    await_segments(&instance, 1);
+    await_stats(&instance, |stats| stats.segments == 1);
     assert_eq!(instance.stats().unwrap().tail_rows, 1);
 
     // So is one that an optimize froze before it was called off.
@@ -236,7 +236,7 @@ fn threads_seal_and_merge_without_another_occasion() {
     bed.disk.before(DiskCall::Create, "log-", move || calls_off.cancel());
     assert_called_off(instance.cancelled_by(&token).optimize());
     bed.disk.heal();
-    await_segments(&instance, 2);
+    await_stats(&instance, |stats| stats.segments == 2);
     assert_eq!(instance.len().unwrap(), 101);
 }
 
@@ -314,10 +314,7 @@ fn a_merge_that_an_earlier_process_left_is_made() {
     disk.heal();
     let builder = Gallery::builder(dir.path().join("root")).model(Average).background(true);
     let instance = builder.open().unwrap().instance("shoes").unwrap();
-    let began = Instant::now();
-    while instance.stats().unwrap().dead > 0 && began.elapsed().as_secs() < 30 {
-        thread::sleep(Duration::from_millis(5));
-    }
+    await_stats(&instance, |stats| stats.dead == 0);
     let stats = instance.stats().unwrap();
     assert_eq!((stats.images, stats.dead, stats.segments), (40, 0, 1));
 }

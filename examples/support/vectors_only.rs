@@ -42,3 +42,10 @@ pub(crate) fn builder(dir: &Path, dims: usize) -> GalleryBuilder {
 pub(crate) fn gallery(dir: &Path, dims: usize, search_threads: usize) -> Result<Gallery> {
     builder(dir, dims).search_threads(search_threads).open()
 }
+
+/// The cosine of two vectors of the same length.
+#[allow(dead_code, reason = "some examples compare nothing")]
+pub(crate) fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}

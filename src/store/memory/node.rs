@@ -344,7 +344,7 @@ mod tests {
             (0..500).map(|_| of(if some { dir.some(&mut chance) } else { dir.prefix(&mut chance) })).collect()
         };
         assert!(seen(false).iter().eq(["a old", "b", "b old", "old"]), "{:?}", seen(false));
-        // Out of order also: the removal alone, the rename's two halves with what was there.
+        // Out of order also: the removal alone.
         assert!(seen(true).is_superset(&seen(false)) && seen(true).contains(""), "{:?}", seen(true));
         dir.sync();
         assert!(!dir.pending() && of(dir.prefix(&mut Chance(1))) == "b");
