@@ -85,3 +85,70 @@ pub(crate) fn read(
     let centroids = Arc::new(Centroids::new(&blocks, codes, scales, weights));
     Ok(Centres { entry: entry.clone(), centroids })
 }
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use super::super::memory::MemoryDisk;
+    use super::*;
+
+    const UUID: Uuid = [3; 16];
+
+    /// Centres of two lists of four values in one block.
+    fn payload(id: u64, scales: [f32; 2]) -> Vec<u8> {
+        let mut payload = id.to_le_bytes().to_vec();
+        payload.extend([2u32, 4].iter().flat_map(|number| number.to_le_bytes()));
+        payload.extend(scales.iter().flat_map(|scale| scale.to_le_bytes()));
+        payload.extend([10, 20, 30, 40, 50, 60, 70, 80]);
+        payload
+    }
+
+    fn read_as(uuid: &Uuid, entry: &CentresEntry, bytes: &[u8]) -> Result<Centres, StoreError> {
+        let (disk, dir) = (MemoryDisk::new(1), Path::new("/centres"));
+        disk.create_dirs(dir).unwrap();
+        disk.create(&dir.join(name(entry.id))).unwrap().write(bytes).unwrap();
+        read(&disk, dir, uuid, entry, &Layout::new(&[4]).unwrap(), &[1.0])
+    }
+
+    #[test]
+    fn only_the_centres_that_the_manifest_names() {
+        let bytes = frame::seal(Kind::Centres, &UUID, &payload(7, [0.5, 0.0]));
+        let entry = CentresEntry { id: 7, crc: crc32fast::hash(&bytes), trained_at: 1, gaps: None };
+        let centres = read_as(&UUID, &entry, &bytes).unwrap();
+        assert_eq!((centres.centroids.lists(), centres.centroids.scales()), (2, &[0.5, 0.0][..]));
+
+        let refused = |uuid: &Uuid, entry: &CentresEntry, bytes: &[u8]| {
+            matches!(read_as(uuid, entry, bytes), Err(StoreError::Corrupt { .. }))
+        };
+        // Each alone is enough: another instance's, another file of the same number, another number.
+        assert!(refused(&[4; 16], &entry, &bytes));
+        assert!(refused(&UUID, &CentresEntry { crc: entry.crc ^ 1, ..entry.clone() }, &bytes));
+        assert!(refused(&UUID, &CentresEntry { id: 8, ..entry }, &bytes));
+    }
+
+    #[test]
+    fn forged_centres_are_refused() {
+        let refused = |payload: &[u8]| {
+            let bytes = frame::seal(Kind::Centres, &UUID, payload);
+            let entry = CentresEntry { id: 7, crc: crc32fast::hash(&bytes), trained_at: 1, gaps: None };
+            matches!(read_as(&UUID, &entry, &bytes), Err(StoreError::Corrupt { .. }))
+        };
+        let sound = payload(7, [0.5, 0.25]);
+        assert!(!refused(&sound));
+        for scale in [-0.5, f32::NAN, f32::INFINITY] {
+            assert!(refused(&payload(7, [0.5, scale])), "{scale}");
+        }
+        for len in 0..sound.len() {
+            assert!(refused(&sound[..len]), "{len} bytes");
+        }
+        assert!(refused(&[&sound[..], &[0]].concat()));
+        // No lists at all, and other dimensions than the layout's: with what follows in keeping.
+        let shaped = |lists: u32, dims: u32| {
+            let shape = [lists, dims].map(u32::to_le_bytes).concat();
+            let rest = vec![0; lists as usize * (4 + dims as usize)];
+            [&7u64.to_le_bytes()[..], &shape, &rest].concat()
+        };
+        assert!(!refused(&shaped(2, 4)));
+        assert!(refused(&shaped(0, 4)));
+        assert!(refused(&shaped(2, 3)));
+    }
+}

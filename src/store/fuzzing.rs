@@ -211,7 +211,7 @@ mod tests {
         let sound = open(&bytes);
         assert!(sound.tags(0).is_ok());
         let mut forged = bytes;
-        let end = sound.offsets_of_terms().start + 8;
+        let end = sound.place(segment::Kind::RowTermOffsets).start + 8;
         forged[end..end + 8].copy_from_slice(&u64::MAX.to_le_bytes());
         let forged = open(&forged);
         assert!(matches!(forged.tags(0), Err(crate::store::StoreError::Corrupt { .. })));

@@ -10,6 +10,8 @@
 mod fuzzing;
 mod read;
 mod salvage;
+#[cfg(all(test, feature = "fuzzing", feature = "testing"))]
+mod tests;
 mod write;
 
 #[cfg(feature = "fuzzing")]

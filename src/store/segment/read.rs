@@ -158,10 +158,17 @@ impl Segment {
         ]
     }
 
-    /// Where the file says which terms its rows have.
+    /// Where a section lies in the file.
     #[cfg(all(test, feature = "fuzzing"))]
-    pub(crate) fn offsets_of_terms(&self) -> Range<usize> {
-        self.section(Kind::RowTermOffsets).range.clone()
+    pub(crate) fn place(&self, kind: Kind) -> Range<usize> {
+        self.section(kind).range.clone()
+    }
+
+    /// Blocks of a section that were not read and found sound.
+    #[cfg(all(test, feature = "fuzzing", feature = "testing"))]
+    pub(super) fn unread(&self, kind: Kind) -> usize {
+        let checked = self.section(kind).checked.iter().map(|word| word.load(Ordering::Relaxed).count_ones());
+        self.len(kind).div_ceil(BLOCK) - checked.sum::<u32>() as usize
     }
 
     /// Bytes on the heap: which blocks were checked.
