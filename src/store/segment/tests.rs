@@ -254,6 +254,15 @@ fn a_damaged_footer_is_told_at_its_place() {
     // Sound, and another's.
     let (others, file, _) = reseal(&bytes, &[8; 16], 1, &layout()).unwrap();
     assert_eq!(told(open(&others, file, false)), footer + 16);
+    // A table behind the file's end.
+    let mut forged = bytes.clone();
+    forged[footer + 64..footer + 72].copy_from_slice(&(1u64 << 40).to_le_bytes());
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&forged[footer..footer + 12]);
+    crc.update(&forged[footer + 16..]);
+    let crc = crc.finalize();
+    put(&mut forged, footer + 12, crc);
+    assert_eq!(told(open(&forged, SegmentFile { crc, ..sealed }, false)), footer + 64);
     let (shape, more) = (footer + 48, SegmentFile { rows: ROWS + 1, ..sealed });
     assert_eq!(told(open(&bytes, more, false)), shape);
     assert_eq!(told(open(&bytes[..bytes.len() - 1], sealed, false)), bytes.len() - 1);
