@@ -102,7 +102,7 @@ pub enum Status {
     Abnormal,
 }
 
-/// An instance as the service describes it: [`Gallery::describe`].
+/// An instance as the service describes it: [`Gallery::describe`](crate::Gallery::describe).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
