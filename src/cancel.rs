@@ -51,6 +51,11 @@ impl<'a> Stop<'a> {
         Self { flags: [Some(one), other] }
     }
 
+    /// Of work that is always done to its end.
+    pub(crate) fn never() -> Self {
+        Self { flags: [None, None] }
+    }
+
     pub(crate) fn asked(&self) -> bool {
         self.flags.iter().flatten().any(|flag| flag.load(Ordering::Relaxed))
     }

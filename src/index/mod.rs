@@ -11,7 +11,9 @@ mod top;
 pub(crate) use copies::{CodedView, CopyCode, HASH_MOST, hash_score};
 pub(crate) use deep::Locator;
 pub(crate) use flat::{Scan, Score, scan, visit};
-pub(crate) use ivf::{Centroids, DEPTHS, Encoder, Gaps, ListQuery, OVERLONG, Reach, Sample, probe, train};
+pub(crate) use ivf::{
+    Centroids, DEPTHS, Encoder, Gaps, ListQuery, OVERLONG, Reach, Sample, Threads, probe, train,
+};
 pub(crate) use query::QueryCode;
 pub(crate) use rows::{ListedRows, RowRun, Rows, inv_norm};
 pub(crate) use top::{Place, Ranked, Top};

@@ -33,6 +33,9 @@ pub(crate) fn group_bytes(dims: usize) -> usize {
 #[derive(Debug, Clone)]
 pub(crate) struct BitsQuery {
     words: Vec<Word>,
+    /// For AVX2; made by the first scan that uses them.
+    #[cfg(target_arch = "x86_64")]
+    tables: std::sync::OnceLock<Vec<Tables>>,
     /// Sum of the magnitudes.
     total: i32,
     /// What a magnitude of one stands for.
@@ -46,6 +49,29 @@ struct Word {
     /// Set where the query is negative.
     sign: u32,
     planes: [u32; PLANES],
+}
+
+/// What four bits of a row add to its sum `T`, at most 60, for each of their 16 values: of the low four bits of the first
+/// and second byte of a word, of their high four bits, and the same of the third and fourth byte.
+#[cfg(target_arch = "x86_64")]
+#[derive(Debug, Clone, Copy)]
+struct Tables([[[u8; 16]; 2]; 4]);
+
+#[cfg(target_arch = "x86_64")]
+impl Word {
+    fn tables(&self) -> Tables {
+        let of = |first: u32| {
+            let adds: [[u8; 2]; 4] = std::array::from_fn(|bit| {
+                let bit = first + bit as u32;
+                let plane = |p: usize| ((self.planes[p] >> bit & 1) as u8) << p;
+                let magnitude = (0..PLANES).map(plane).sum();
+                // Of a row's bit that is not set, and of one that is.
+                if self.sign >> bit & 1 == 1 { [magnitude, 0] } else { [0, magnitude] }
+            });
+            std::array::from_fn(|value| (0..4).map(|bit| adds[bit][value >> bit & 1]).sum())
+        };
+        Tables([[of(0), of(8)], [of(4), of(12)], [of(16), of(24)], [of(20), of(28)]])
+    }
 }
 
 impl BitsQuery {
@@ -67,7 +93,14 @@ impl BitsQuery {
             word
         });
         let words = words.collect();
-        Self { words, total, step, width }
+        Self {
+            words,
+            #[cfg(target_arch = "x86_64")]
+            tables: std::sync::OnceLock::new(),
+            total,
+            step,
+            width,
+        }
     }
 
     /// Goes through the groups of `codes` and their `factors` and calls `found` with the number of a group, and which
@@ -165,7 +198,7 @@ fn portable(words: &[Word], group: &[u8]) -> [u32; GROUP] {
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{BitsQuery, GROUP, GROUP_FACTORS, PLANES, WORD, Word};
+    use super::{BitsQuery, GROUP_FACTORS, PLANES, Tables, WORD, Word};
 
     /// Proof that the processor has AVX-512 F and VPOPCNTDQ.
     #[derive(Debug, Clone, Copy)]
@@ -270,48 +303,79 @@ mod x86 {
         factors: &[u8],
         base: f32,
         bar: f32,
-        found: impl FnMut(usize, u16) -> f32,
+        mut found: impl FnMut(usize, u16) -> f32,
     ) {
-        super::scan(query, codes, factors, base, bar, found, |words, group| sums256(words, group));
-    }
-
-    /// Counts bits by looking up nibbles; counts of up to 8 a byte are added as bytes for 31 words.
-    #[target_feature(enable = "avx2")]
-    fn sums256(words: &[Word], group: &[u8]) -> [u32; GROUP] {
-        let counts = _mm256_setr_epi8(
-            0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4,
-        );
-        let nibble = _mm256_set1_epi8(15);
-        let ones = (_mm256_set1_epi8(1), _mm256_set1_epi16(1));
-        let mut totals = [_mm256_setzero_si256(); 2];
-        for (words, group) in words.chunks(31).zip(group.chunks(31 * WORD)) {
-            let mut bytes = [[_mm256_setzero_si256(); PLANES]; 2];
-            for (word, rows) in words.iter().zip(group.as_chunks::<WORD>().0) {
-                let sign = _mm256_set1_epi32(word.sign.cast_signed());
-                for (bytes, rows) in bytes.iter_mut().zip(rows.as_chunks::<32>().0) {
-                    // SAFETY: 32 bytes, unaligned load.
-                    let rows = unsafe { _mm256_loadu_si256(rows.as_ptr().cast()) };
-                    let differs = _mm256_xor_si256(rows, sign);
-                    for (sum, plane) in bytes.iter_mut().zip(word.planes) {
-                        let both = _mm256_and_si256(differs, _mm256_set1_epi32(plane.cast_signed()));
-                        let low = _mm256_shuffle_epi8(counts, _mm256_and_si256(both, nibble));
-                        let high = _mm256_and_si256(_mm256_srli_epi16::<4>(both), nibble);
-                        let high = _mm256_shuffle_epi8(counts, high);
-                        *sum = _mm256_add_epi8(*sum, _mm256_add_epi8(low, high));
-                    }
-                }
+        let tables = query.tables.get_or_init(|| query.words.iter().map(Word::tables).collect());
+        let total = _mm256_set1_epi32(query.total);
+        let (step, width) = (_mm256_set1_ps(query.step), _mm256_set1_ps(query.width));
+        let upper = _mm256_set1_epi32(0xffff_0000u32.cast_signed());
+        let (base, mut bar) = (_mm256_set1_ps(base), _mm256_set1_ps(bar));
+        let groups = codes.chunks_exact(query.words.len() * WORD).zip(factors.as_chunks::<GROUP_FACTORS>().0);
+        for (number, (group, factors)) in groups.enumerate() {
+            let mut mask = 0;
+            for (half, (sum, factors)) in sums256(tables, group).into_iter().zip(factors.as_chunks::<32>().0).enumerate() {
+                let dot = _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_slli_epi32::<1>(sum), total));
+                let dot = _mm256_mul_ps(dot, step);
+                // SAFETY: 32 bytes, unaligned load.
+                let factors = unsafe { _mm256_loadu_si256(factors.as_ptr().cast()) };
+                let a = _mm256_castsi256_ps(_mm256_slli_epi32::<16>(factors));
+                let e = _mm256_castsi256_ps(_mm256_and_si256(factors, upper));
+                let bound = _mm256_add_ps(base, _mm256_mul_ps(a, dot));
+                let bound = _mm256_add_ps(bound, _mm256_mul_ps(e, width));
+                let reaches = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(bound, bar));
+                mask |= (reaches as u16) << (8 * half);
             }
-            for (total, bytes) in totals.iter_mut().zip(bytes) {
-                for (p, bytes) in bytes.into_iter().enumerate() {
-                    let sum = _mm256_madd_epi16(_mm256_maddubs_epi16(bytes, ones.0), ones.1);
-                    *total = _mm256_add_epi32(*total, _mm256_sll_epi32(sum, _mm_cvtsi32_si128(p as i32)));
-                }
+            if mask != 0 {
+                bar = _mm256_set1_ps(found(number, mask));
             }
         }
-        let mut sums = [0; GROUP];
-        for (out, total) in sums.as_chunks_mut::<8>().0.iter_mut().zip(totals) {
-            // SAFETY: 32 bytes, unaligned store.
-            unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), total) };
+    }
+
+    /// Words whose sums fit 16 bits: each adds at most 240 in each half of a register.
+    const WORDS: usize = 128;
+
+    /// The sums of 16 rows, 8 a register: what four bits of a row add is looked up, for 16 rows at once.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn sums256(tables: &[Tables], group: &[u8]) -> [__m256i; 2] {
+        let (nibble, byte) = (_mm256_set1_epi8(15), _mm256_set1_epi16(0xff));
+        // Of four rows all first bytes, all second ones, and so on.
+        let apart = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+        let mut sums = [_mm256_setzero_si256(); 2];
+        for (tables, group) in tables.chunks(WORDS).zip(group.chunks(WORDS * WORD)) {
+            let (mut even, mut odd) = (_mm256_setzero_si256(), _mm256_setzero_si256());
+            for (Tables(tables), rows) in tables.iter().zip(group.as_chunks::<WORD>().0) {
+                let rows = rows.as_chunks::<32>().0;
+                // SAFETY: 32 bytes, unaligned load.
+                let load = |half: usize| unsafe { _mm256_loadu_si256(rows[half].as_ptr().cast()) };
+                let (low, high) = (_mm256_shuffle_epi8(load(0), apart), _mm256_shuffle_epi8(load(1), apart));
+                // The first byte of every row in one half of the register and the second in the other; then the third and
+                // the fourth. The rows are then in the order 0..4, 8..12, 4..8, 12..16.
+                let firsts = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_unpacklo_epi32(low, high));
+                let lasts = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_unpackhi_epi32(low, high));
+                let look = |table: &[[u8; 16]; 2], nibbles: __m256i| {
+                    // SAFETY: 32 bytes, unaligned load.
+                    let table = unsafe { _mm256_loadu_si256(table.as_ptr().cast()) };
+                    _mm256_shuffle_epi8(table, _mm256_and_si256(nibbles, nibble))
+                };
+                let firsts = _mm256_add_epi8(
+                    look(&tables[0], firsts),
+                    look(&tables[1], _mm256_srli_epi16::<4>(firsts)),
+                );
+                let lasts =
+                    _mm256_add_epi8(look(&tables[2], lasts), look(&tables[3], _mm256_srli_epi16::<4>(lasts)));
+                let all = _mm256_add_epi8(firsts, lasts);
+                even = _mm256_add_epi16(even, _mm256_and_si256(all, byte));
+                odd = _mm256_add_epi16(odd, _mm256_srli_epi16::<8>(all));
+            }
+            let halves = |sums: __m256i| {
+                _mm_add_epi16(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums))
+            };
+            let (even, odd) = (halves(even), halves(odd));
+            let some = _mm256_cvtepu16_epi32(_mm_unpacklo_epi16(even, odd));
+            let others = _mm256_cvtepu16_epi32(_mm_unpackhi_epi16(even, odd));
+            sums[0] = _mm256_add_epi32(sums[0], _mm256_permute2x128_si256::<0x20>(some, others));
+            sums[1] = _mm256_add_epi32(sums[1], _mm256_permute2x128_si256::<0x31>(some, others));
         }
         sums
     }

@@ -30,6 +30,8 @@ pub(crate) struct Table {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TableRow {
     codes: Vec<i8>,
+    /// Of each four of them those at even and those at odd places, two of 16 bits in one number, for AVX2.
+    wide: Vec<[i32; 2]>,
     /// Of each block -128 times the sum of the codes.
     starts: Vec<i32>,
     /// Of each block what its dot product is multiplied by.
@@ -79,9 +81,33 @@ impl Table {
     /// The scores of a row with every centre: over the blocks in order, the sum of
     /// `dot * row.factor[block] * factors[centre, block]`. `out` is cleared and filled.
     pub(crate) fn scores(&self, row: &TableRow, factors: &[f32], out: &mut Vec<f32>) {
-        out.clear();
-        self.run::<1>(0..self.groups(), &[row], factors, &mut All(out));
-        out.truncate(self.centres);
+        let mut all = [std::mem::take(out)];
+        self.scores_of(&[row], factors, &mut all);
+        [*out] = all;
+    }
+
+    /// [`scores`](Self::scores) of some rows at once.
+    pub(crate) fn scores_of<const R: usize>(
+        &self,
+        rows: &[&TableRow; R],
+        factors: &[f32],
+        out: &mut [Vec<f32>; R],
+    ) {
+        out.iter_mut().for_each(Vec::clear);
+        self.run(0..self.groups(), rows, factors, &mut All(out));
+        out.iter_mut().for_each(|scores| scores.truncate(self.centres));
+    }
+
+    /// Of each row the highest score with the centres of some groups, and the first centre that has it.
+    pub(crate) fn best<const R: usize>(
+        &self,
+        groups: Range<usize>,
+        rows: &[&TableRow; R],
+        factors: &[f32],
+    ) -> [(f32, u32); R] {
+        let mut best = Nearest::new(self.centres);
+        self.run(groups, rows, factors, &mut best);
+        best.best()
     }
 
     fn groups(&self) -> usize {
@@ -106,12 +132,11 @@ impl Table {
                     self.run(groups.clone(), &tile.each_ref(), factors, best);
                 }
             }
-            out.extend(best.iter().flat_map(Nearest::centres));
+            out.extend(best.iter().flat_map(|tile| tile.best().map(|(_, centre)| centre)));
         }
         for row in rest {
-            let mut best = Nearest::<1>::new(self.centres);
-            self.run(0..self.groups(), &[row], factors, &mut best);
-            out.extend(best.centres());
+            let [(_, centre)] = self.best(0..self.groups(), &[row], factors);
+            out.push(centre);
         }
     }
 
@@ -151,6 +176,9 @@ impl TableRow {
             row.starts.push(-128 * codes.iter().map(|&c| i32::from(c)).sum::<i32>());
             from += block;
         }
+        let pair = |a: i8, b: i8| i32::from(b) << 16 | i32::from(i16::from(a).cast_unsigned());
+        let wide = |&[a, b, c, d]: &[i8; 4]| [pair(a, c), pair(b, d)];
+        row.wide = row.codes.as_chunks().0.iter().map(wide).collect();
         row
     }
 }
@@ -161,12 +189,12 @@ trait Sink<const R: usize> {
 }
 
 /// Keeps all of them.
-struct All<'a>(&'a mut Vec<f32>);
+struct All<'a, const R: usize>(&'a mut [Vec<f32>; R]);
 
-impl Sink<1> for All<'_> {
+impl<const R: usize> Sink<R> for All<'_, R> {
     #[inline(always)]
-    fn take(&mut self, _: usize, scores: &[[f32; LANES]; 1]) {
-        self.0.extend_from_slice(&scores[0]);
+    fn take(&mut self, _: usize, scores: &[[f32; LANES]; R]) {
+        self.0.iter_mut().zip(scores).for_each(|(all, scores)| all.extend_from_slice(scores));
     }
 }
 
@@ -183,13 +211,13 @@ impl<const R: usize> Nearest<R> {
         Self { centres, scores: [[f32::NEG_INFINITY; LANES]; R], groups: [[0; LANES]; R] }
     }
 
-    /// The best centre of each row, the first of equals.
-    fn centres(&self) -> [u32; R] {
+    /// The best score of each row and its centre, the first of equals.
+    fn best(&self) -> [(f32, u32); R] {
         std::array::from_fn(|row| {
             let centres = (0u32..).zip(self.groups[row]).map(|(lane, group)| group * LANES as u32 + lane);
             let all = self.scores[row].into_iter().zip(centres);
             all.reduce(|a, b| if b.0 > a.0 || (b.0 == a.0 && b.1 < a.1) { b } else { a })
-                .map_or(0, |best| best.1)
+                .unwrap_or((f32::NEG_INFINITY, 0))
         })
     }
 }
@@ -200,16 +228,39 @@ impl<const R: usize> Sink<R> for Nearest<R> {
         // Centres that only pad the last group do not count.
         let real = (self.centres - group * LANES).min(LANES);
         for ((best, at), scores) in self.scores.iter_mut().zip(&mut self.groups).zip(scores) {
+            let mut scores = *scores;
+            scores[real..].fill(f32::NEG_INFINITY);
+            // All bits where a centre is better: compilers make vector code of it.
+            let better: [u32; LANES] =
+                std::array::from_fn(|lane| if scores[lane] > best[lane] { u32::MAX } else { 0 });
             for lane in 0..LANES {
-                let better = scores[lane] > best[lane] && lane < real;
-                best[lane] = if better { scores[lane] } else { best[lane] };
-                at[lane] = if better { group as u32 } else { at[lane] };
+                best[lane] = best[lane].max(scores[lane]);
+                at[lane] = (group as u32 & better[lane]) | (at[lane] & !better[lane]);
             }
         }
     }
 }
 
-/// The loop over groups and blocks, around a function that adds the products of one block of a group to the sums.
+/// The values of some rows in one block.
+struct Values<'a, const R: usize> {
+    rows: &'a [&'a TableRow; R],
+    chunks: Range<usize>,
+}
+
+impl<'a, const R: usize> Values<'a, R> {
+    #[inline(always)]
+    fn codes(&self) -> [&'a [[i8; 4]]; R] {
+        self.rows.map(|row| &row.codes.as_chunks().0[self.chunks.clone()])
+    }
+
+    #[inline(always)]
+    fn wide(&self) -> [&'a [[i32; 2]]; R] {
+        self.rows.map(|row| &row.wide[self.chunks.clone()])
+    }
+}
+
+/// The loop over groups and blocks, around a function that makes the dot products of one block of a group: from its
+/// chunks, the rows' values and what a row's sum starts at because the chunks hold 128 more than the values.
 #[inline(always)]
 fn run<const R: usize>(
     table: &Table,
@@ -217,22 +268,22 @@ fn run<const R: usize>(
     rows: &[&TableRow; R],
     factors: &[f32],
     each: &mut impl Sink<R>,
-    dots: impl Fn(&[[u8; CHUNK]], [&[[i8; 4]]; R], &mut [[i32; LANES]; R]),
+    dots: impl Fn(&[[u8; CHUNK]], Values<'_, R>, [i32; R]) -> [[i32; LANES]; R],
 ) {
     let (stride, own) = (table.stride(), table.chunks.len() * LANES);
     for number in groups {
         let group = &table.bytes[number * stride..][..stride];
         let factors = &factors[number * own..][..own];
         let mut group = group.as_chunks::<CHUNK>().0;
-        let mut codes = rows.map(|row| row.codes.as_chunks::<4>().0);
+        let mut first = 0;
         let mut scores = [[0.0; LANES]; R];
         for (block, (&chunks, factors)) in table.chunks.iter().zip(factors.as_chunks::<LANES>().0).enumerate()
         {
             let (now, later) = group.split_at(chunks);
             group = later;
-            let mut sums = rows.map(|row| [row.starts[block]; LANES]);
-            dots(now, codes.map(|codes| &codes[..chunks]), &mut sums);
-            codes = codes.map(|codes| &codes[chunks..]);
+            let starts = rows.map(|row| row.starts[block]);
+            let sums = dots(now, Values { rows, chunks: first..first + chunks }, starts);
+            first += chunks;
             for ((score, sums), row) in scores.iter_mut().zip(&sums).zip(rows) {
                 for lane in 0..LANES {
                     score[lane] += sums[lane] as f32 * row.factors[block] * factors[lane];
@@ -245,8 +296,13 @@ fn run<const R: usize>(
 
 /// Any processor.
 #[inline(always)]
-fn portable<const R: usize>(table: &[[u8; CHUNK]], rows: [&[[i8; 4]]; R], sums: &mut [[i32; LANES]; R]) {
-    for (sums, row) in sums.iter_mut().zip(rows) {
+fn portable<const R: usize>(
+    table: &[[u8; CHUNK]],
+    rows: Values<'_, R>,
+    starts: [i32; R],
+) -> [[i32; LANES]; R] {
+    let mut sums = starts.map(|start| [start; LANES]);
+    for (sums, row) in sums.iter_mut().zip(rows.codes()) {
         for (chunk, row) in table.iter().zip(row) {
             for (sum, values) in sums.iter_mut().zip(chunk.as_chunks::<4>().0) {
                 for (&a, &b) in values.iter().zip(row) {
@@ -255,6 +311,7 @@ fn portable<const R: usize>(table: &[[u8; CHUNK]], rows: [&[[i8; 4]]; R], sums: 
             }
         }
     }
+    sums
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -300,14 +357,19 @@ mod x86 {
         factors: &[f32],
         each: &mut impl Sink<R>,
     ) {
-        super::run(table, groups, rows, factors, each, |table, rows, sums| dots512(table, rows, sums));
+        super::run(table, groups, rows, factors, each, |table, rows, starts| {
+            dots512(table, rows.codes(), starts)
+        });
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
     #[inline]
-    fn dots512<const R: usize>(table: &[[u8; CHUNK]], rows: [&[[i8; 4]]; R], sums: &mut [[i32; LANES]; R]) {
-        // SAFETY: 64 bytes each, unaligned loads.
-        let mut acc = sums.each_ref().map(|sum| unsafe { _mm512_loadu_si512(sum.as_ptr().cast()) });
+    fn dots512<const R: usize>(
+        table: &[[u8; CHUNK]],
+        rows: [&[[i8; 4]]; R],
+        starts: [i32; R],
+    ) -> [[i32; LANES]; R] {
+        let mut acc = starts.map(|start| _mm512_set1_epi32(start));
         for (i, chunk) in table.iter().enumerate() {
             // SAFETY: 64 bytes, unaligned load.
             let centres = unsafe { _mm512_loadu_si512(chunk.as_ptr().cast()) };
@@ -316,10 +378,12 @@ mod x86 {
                 *acc = _mm512_dpbusd_epi32(*acc, centres, _mm512_set1_epi32(four));
             }
         }
+        let mut sums = [[0; LANES]; R];
         for (sum, acc) in sums.iter_mut().zip(acc) {
             // SAFETY: 64 bytes, unaligned store.
             unsafe { _mm512_storeu_si512(sum.as_mut_ptr().cast(), acc) };
         }
+        sums
     }
 
     /// Proof that the processor has AVX2.
@@ -353,31 +417,63 @@ mod x86 {
         factors: &[f32],
         each: &mut impl Sink<R>,
     ) {
-        super::run(table, groups, rows, factors, each, |table, rows, sums| dots256(table, rows, sums));
+        super::run(table, groups, rows, factors, each, |table, rows, starts| {
+            dots256(table, rows.wide(), starts)
+        });
     }
 
-    /// Values widened to 16 bits, so that no sum of two products can saturate; two sums a centre until the end.
+    /// Rows that meet a chunk together: their sums and the chunk, widened, fit the registers.
+    const TOGETHER: usize = 4;
+
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn dots256<const R: usize>(table: &[[u8; CHUNK]], rows: [&[[i8; 4]]; R], sums: &mut [[i32; LANES]; R]) {
-        for (sums, row) in sums.iter_mut().zip(rows) {
-            let mut acc = [_mm256_setzero_si256(); 4];
-            for (chunk, row) in table.iter().zip(row) {
-                let four = row.map(|v| i64::from(i16::from(v).cast_unsigned()));
-                let four = _mm256_set1_epi64x(four[0] | four[1] << 16 | four[2] << 32 | four[3] << 48);
-                for (acc, centres) in acc.iter_mut().zip(chunk.as_chunks::<16>().0) {
-                    // SAFETY: 16 bytes, unaligned load.
-                    let centres = unsafe { _mm_loadu_si128(centres.as_ptr().cast()) };
-                    let products = _mm256_madd_epi16(_mm256_cvtepu8_epi16(centres), four);
-                    *acc = _mm256_add_epi32(*acc, products);
+    fn dots256<const R: usize>(
+        table: &[[u8; CHUNK]],
+        rows: [&[[i32; 2]]; R],
+        starts: [i32; R],
+    ) -> [[i32; LANES]; R] {
+        let mut sums = starts.map(|start| [start; LANES]);
+        let ((rows, rows_rest), (out, out_rest)) =
+            (rows.as_chunks::<TOGETHER>(), sums.as_chunks_mut::<TOGETHER>());
+        for (rows, out) in rows.iter().zip(out) {
+            add256(table, rows, out);
+        }
+        for (row, out) in rows_rest.iter().zip(out_rest) {
+            add256(table, std::array::from_ref(row), std::array::from_mut(out));
+        }
+        sums
+    }
+
+    /// Values at even and at odd places of 8 centres, widened to 16 bits, so that no sum of two products can saturate.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn add256<const P: usize>(table: &[[u8; CHUNK]], rows: &[&[[i32; 2]]; P], sums: &mut [[i32; LANES]; P]) {
+        let low = _mm256_set1_epi16(0xff);
+        let rows = rows.map(|row| &row[..table.len()]);
+        let mut acc = [[_mm256_setzero_si256(); 2]; P];
+        for (i, chunk) in table.iter().enumerate() {
+            let centres = chunk.as_chunks::<32>().0;
+            // SAFETY: 32 bytes, unaligned load.
+            let load = |half: usize| unsafe { _mm256_loadu_si256(centres[half].as_ptr().cast()) };
+            let centres = [load(0), load(1)];
+            let even = centres.map(|centres| _mm256_and_si256(centres, low));
+            let odd = centres.map(|centres| _mm256_srli_epi16::<8>(centres));
+            for (acc, row) in acc.iter_mut().zip(rows) {
+                for (centres, pair) in [even, odd].into_iter().zip(&row[i]) {
+                    // As a float, so that it is read from memory into all lanes, and not with its neighbour into one register.
+                    let pair = _mm256_castps_si256(_mm256_broadcast_ss(bytemuck::cast_ref(pair)));
+                    for (acc, centres) in acc.iter_mut().zip(centres) {
+                        *acc = _mm256_add_epi32(*acc, _mm256_madd_epi16(centres, pair));
+                    }
                 }
             }
-            for (sums, acc) in sums.as_chunks_mut::<4>().0.iter_mut().zip(acc) {
-                let mut pairs = [0i32; 8];
-                // SAFETY: 32 bytes, unaligned store.
-                unsafe { _mm256_storeu_si256(pairs.as_mut_ptr().cast(), acc) };
-                for (sum, pair) in sums.iter_mut().zip(pairs.as_chunks::<2>().0) {
-                    *sum += pair[0] + pair[1];
+        }
+        for (sums, acc) in sums.iter_mut().zip(acc) {
+            for (sums, acc) in sums.as_chunks_mut::<8>().0.iter_mut().zip(acc) {
+                // SAFETY: 32 bytes, unaligned load and store.
+                unsafe {
+                    let before = _mm256_loadu_si256(sums.as_ptr().cast());
+                    _mm256_storeu_si256(sums.as_mut_ptr().cast(), _mm256_add_epi32(before, acc));
                 }
             }
         }
@@ -413,14 +509,16 @@ mod tests {
             for (row, nearest) in rows.iter().zip(nearest) {
                 let mut scores = Vec::new();
                 table.scores(row, &factors, &mut scores);
-                let mut plain = Vec::new();
+                let mut plain = [Vec::new()];
                 run(&table, 0..table.groups(), &[row], &factors, &mut All(&mut plain), portable);
+                let [mut plain] = plain;
                 plain.truncate(centres);
                 prop_assert_eq!(&plain, &scores);
                 #[cfg(target_arch = "x86_64")]
                 if let Some(kernel) = x86::Avx2::new() {
-                    let mut other = Vec::new();
+                    let mut other = [Vec::new()];
                     kernel.run(&table, 0..table.groups(), &[row], &factors, &mut All(&mut other));
+                    let [mut other] = other;
                     other.truncate(centres);
                     prop_assert_eq!(&other, &scores);
                 }

@@ -194,27 +194,3 @@ impl Disk for OneFile {
         refused()
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What a file with right checksums says of a row's terms may be nonsense: looking ahead ends where the terms do.
-    #[test]
-    fn looking_ahead_ends() {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/before/seg-00000004");
-        let (bytes, layout) = (std::fs::read(file).unwrap(), Layout::new(&[4]).unwrap());
-        let open = |bytes: &[u8]| {
-            let (bytes, file, centres) = segment::reseal(bytes, &UUID, 1, &layout).unwrap();
-            Segment::open(&OneFile(bytes), Path::new(""), &UUID, 1, &layout, file, centres).unwrap()
-        };
-        let sound = open(&bytes);
-        assert!(sound.tags(0).is_ok());
-        let mut forged = bytes;
-        let end = sound.place(segment::Kind::RowTermOffsets).start + 8;
-        forged[end..end + 8].copy_from_slice(&u64::MAX.to_le_bytes());
-        let forged = open(&forged);
-        assert!(matches!(forged.tags(0), Err(crate::store::StoreError::Corrupt { .. })));
-        Step::ALL.iter().for_each(|&step| forged.soon_hit(0, step));
-    }
-}

@@ -20,7 +20,7 @@ use super::writer::{Built, Writer};
 use super::{Core, lock, lock_writer};
 use crate::cancel::{CancelToken, Stop};
 use crate::index::{
-    DEPTHS, Gaps, ListQuery, ListedRows, OVERLONG, Place, QueryCode, Reach, Sample, Top, train,
+    DEPTHS, Gaps, ListQuery, ListedRows, OVERLONG, Place, QueryCode, Reach, Sample, Threads, Top, train,
 };
 
 /// Frozen tails that may wait; the commit that would make another waits itself.
@@ -387,7 +387,7 @@ impl Core {
             inv_norms.extend(row.inv_norms.iter().map(|inv| 16.0 * crate::index::inv_norm(inv)));
         }
         let sample = Sample { blocks: &blocks, codes: &codes, inv_norms: &inv_norms };
-        let centroids = train(&sample, lists, &first, stop);
+        let centroids = train(&sample, lists, &first, stop, Threads::Pool);
         let centroids =
             centroids.ok_or_else(|| StoreError::Stopped("the instance is being closed".to_owned()))?;
         let id = self.open_writer()?.take_number()?;

@@ -1,8 +1,9 @@
 //! The centres of lists: to which list a row goes, which lists a query looks at first.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::code::{Factors, encode};
+use super::groups::{GROUPED, Groups};
 use super::rotate::Rotation;
 use crate::kernel::bits;
 use crate::kernel::table::{Table, TableRow};
@@ -24,8 +25,15 @@ pub(crate) struct Centroids {
     squares: Vec<f32>,
     /// The scales over the norm in the metric that rows are assigned by, times the weight of the block.
     assign: Vec<f32>,
+    /// The blocks' weights in that metric.
+    weights: Vec<f32>,
+    /// Made when the first rows are assigned.
+    groups: OnceLock<Arc<Groups>>,
     rotation: Rotation,
 }
+
+/// Rows that meet a table together.
+const TILE: usize = 8;
 
 impl Centroids {
     /// `weights`, one a block with a sum of 1, make the metric that rows are assigned by.
@@ -53,7 +61,19 @@ impl Centroids {
             }
         }
         let rotation = Rotation::new(bits::padded(dims));
-        Self { blocks: blocks.into(), codes, scales, table, by_lane, squares, assign, rotation }
+        let (weights, groups) = (weights.to_vec(), OnceLock::new());
+        Self {
+            blocks: blocks.into(),
+            codes,
+            scales,
+            table,
+            by_lane,
+            squares,
+            assign,
+            weights,
+            groups,
+            rotation,
+        }
     }
 
     /// From `[lists, dims]` means, each block of the rows having unit norm.
@@ -99,11 +119,75 @@ impl Centroids {
         self.codes.len()
             + self.table.bytes()
             + 4 * (self.scales.len() + self.by_lane.len() + self.assign.len() + self.squares.len())
+            + self.groups.get().map_or(0, |groups| groups.heap_bytes())
     }
 
-    /// The list of each row. A row's factors are one over the norms of its blocks.
+    /// The same without the centres that `keep` does not name.
+    pub(super) fn retain(&self, keep: impl Fn(usize) -> bool) -> Self {
+        let (dims, blocks) = (self.blocks.iter().sum::<usize>(), self.blocks.len());
+        let kept = (0..self.lists()).filter(|&list| keep(list));
+        let (mut codes, mut scales) = (Vec::new(), Vec::new());
+        for list in kept {
+            codes.extend_from_slice(&self.codes[list * dims..][..dims]);
+            scales.extend_from_slice(&self.scales[list * blocks..][..blocks]);
+        }
+        Self::new(&self.blocks, codes, scales, &self.weights)
+    }
+
+    /// The list of each row. A row's factors make each of its blocks one of unit norm.
+    ///
+    /// The same rows get the same lists, on every machine and in whatever company. With many lists a row meets only the
+    /// centres that are in the groups nearest to it.
     pub(crate) fn assign(&self, rows: &[TableRow], out: &mut Vec<u32>) {
+        if self.lists() < GROUPED {
+            self.assign_by_all(rows, out);
+        } else {
+            self.groups.get_or_init(|| Arc::new(self.group())).assign(rows, out);
+        }
+    }
+
+    /// The same among all centres.
+    pub(super) fn assign_by_all(&self, rows: &[TableRow], out: &mut Vec<u32>) {
         self.table.nearest(rows, &self.assign, out);
+    }
+
+    fn group(&self) -> Groups {
+        let blocks = self.blocks.len();
+        let direction = |list: usize| {
+            let norm = norm(&self.squares[list * blocks..], &self.weights);
+            let scales = self.scales[list * blocks..][..blocks].iter();
+            scales.map(move |scale| if norm > 0.0 { scale / norm } else { 0.0 })
+        };
+        let directions: Vec<f32> = (0..self.lists()).flat_map(direction).collect();
+        let factor = |list: usize, block: usize| self.assign[self.table.factor(list, block)];
+        Groups::new(&self.blocks, &self.codes, &directions, &self.weights, factor)
+    }
+
+    /// Calls `each` with the number of each row and a list, for the lists whose cosine with the row is at most `gap` below
+    /// that of the nearest; for the `most` nearest of them when there are more.
+    pub(super) fn near_lists(
+        &self,
+        rows: &[TableRow],
+        gap: f32,
+        most: usize,
+        mut each: impl FnMut(usize, u32),
+    ) {
+        let mut near = Vec::new();
+        let mut take = |row: usize, scores: &[f32]| {
+            highest(scores, gap, most, &mut near);
+            near.iter().for_each(|&list| each(row, list));
+        };
+        let (tiles, rest) = rows.as_chunks::<TILE>();
+        let mut scores: [Vec<f32>; TILE] = Default::default();
+        for (tile, first) in tiles.iter().zip((0..).step_by(TILE)) {
+            self.table.scores_of(&tile.each_ref(), &self.assign, &mut scores);
+            (first..).zip(&scores).for_each(|(row, scores)| take(row, scores));
+        }
+        let [scores, ..] = &mut scores;
+        for (number, row) in (tiles.len() * TILE..).zip(rest) {
+            self.table.scores(row, &self.assign, scores);
+            take(number, scores);
+        }
     }
 
     /// Subtracts the centre of a list from `values`.
@@ -130,6 +214,20 @@ impl Centroids {
             if norm > 0.0 { dot / norm } else { f32::NEG_INFINITY }
         });
         Ranking { cosines: cosines.collect(), dots }
+    }
+}
+
+/// Where the scores are that are at most `gap` below the highest; the highest `most` of them, of equals the first, when
+/// there are more. In no order.
+fn highest(scores: &[f32], gap: f32, most: usize, out: &mut Vec<u32>) {
+    out.clear();
+    let best = scores.iter().fold(f32::NEG_INFINITY, |best, &score| if score > best { score } else { best });
+    let bar = best - gap;
+    out.extend((0u32..).zip(scores).filter(|(_, score)| **score >= bar).map(|(at, _)| at));
+    if out.len() > most {
+        let better = |a: &u32, b: &u32| scores[*b as usize].total_cmp(&scores[*a as usize]).then(a.cmp(b));
+        out.select_nth_unstable_by(most - 1, better);
+        out.truncate(most);
     }
 }
 

@@ -55,22 +55,33 @@ impl Sample<'_> {
     }
 
     /// The list of each row; fewer when it was called off.
-    fn assign(&self, centroids: &Centroids, cancel: Stop<'_>) -> Vec<u32> {
-        let parts: Vec<Vec<u32>> = (0..self.rows().div_ceil(PART))
-            .into_par_iter()
-            .map(|part| {
-                if cancel.asked() {
-                    return Vec::new();
-                }
-                let rows: Vec<TableRow> =
-                    (part * PART..self.rows().min((part + 1) * PART)).map(|row| self.row(row)).collect();
-                let mut lists = Vec::with_capacity(rows.len());
-                centroids.assign(&rows, &mut lists);
-                lists
-            })
-            .collect();
-        parts.concat()
+    pub(super) fn assign(&self, centroids: &Centroids, cancel: Stop<'_>, threads: Threads) -> Vec<u32> {
+        let part = |part: usize| {
+            if cancel.asked() {
+                return Vec::new();
+            }
+            let rows: Vec<TableRow> =
+                (part * PART..self.rows().min((part + 1) * PART)).map(|row| self.row(row)).collect();
+            let mut lists = Vec::with_capacity(rows.len());
+            centroids.assign(&rows, &mut lists);
+            lists
+        };
+        let parts = 0..self.rows().div_ceil(PART);
+        let lists: Vec<Vec<u32>> = match threads {
+            Threads::Pool => parts.into_par_iter().map(part).collect(),
+            Threads::Own => parts.map(part).collect(),
+        };
+        lists.concat()
     }
+}
+
+/// Who does the work.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Threads {
+    /// The pool of threads that the caller is in.
+    Pool,
+    /// The caller alone: it may hold what a thread of the pool would wait for.
+    Own,
 }
 
 /// Trains `lists` centres; none when it was called off. The same sample gives the same centres, whatever the number of threads: sums are taken list
@@ -80,6 +91,7 @@ pub(crate) fn train(
     lists: usize,
     weights: &[f32],
     cancel: Stop<'_>,
+    threads: Threads,
 ) -> Option<Centroids> {
     let (rows, dims) = (sample.rows(), sample.blocks.iter().sum::<usize>());
     let lists = lists.clamp(1, rows.max(1));
@@ -90,21 +102,25 @@ pub(crate) fn train(
     }
     let mut centroids = Centroids::from_means(sample.blocks, &means, weights);
     for _ in 0..PASSES {
-        let assigned = sample.assign(&centroids, cancel);
+        let assigned = sample.assign(&centroids, cancel, threads);
         if assigned.len() < rows {
             return None;
         }
         let mut members: Vec<Vec<u32>> = vec![Vec::new(); lists];
         (0u32..).zip(&assigned).for_each(|(row, &list)| members[list as usize].push(row));
         divide_the_largest(&mut members, |a, b| sample.is_same(a, b));
-        means.par_chunks_exact_mut(dims).zip(&members).for_each(|(mean, members)| {
+        let renew = |(mean, members): (&mut [f32], &Vec<u32>)| {
             if !members.is_empty() {
                 mean.fill(0.0);
                 members.iter().for_each(|&row| sample.add(row as usize, mean));
                 let share = 1.0 / members.len() as f32;
                 mean.iter_mut().for_each(|value| *value *= share);
             }
-        });
+        };
+        match threads {
+            Threads::Pool => means.par_chunks_exact_mut(dims).zip(&members).for_each(renew),
+            Threads::Own => means.chunks_exact_mut(dims).zip(&members).for_each(renew),
+        }
         centroids = Centroids::from_means(sample.blocks, &means, weights);
     }
     Some(centroids)
@@ -159,10 +175,9 @@ mod tests {
             inv_norms.push(1.0 / norm);
         }
         let sample = Sample { blocks: &blocks, codes: &codes, inv_norms: &inv_norms };
-        let asked = std::sync::atomic::AtomicBool::new(false);
-        let go_on = Stop::either(&asked, None);
-        let centroids = train(&sample, 8, &[1.0], go_on).unwrap();
-        let assigned = sample.assign(&centroids, go_on);
+        let go_on = Stop::never();
+        let centroids = train(&sample, 8, &[1.0], go_on, Threads::Pool).unwrap();
+        let assigned = sample.assign(&centroids, go_on, Threads::Pool);
         let lists: std::collections::BTreeSet<u32> = assigned.iter().copied().collect();
         assert_eq!(lists.len(), 8);
         assert!((0..400).all(|row| assigned[row] == assigned[row % 8]));
@@ -187,10 +202,9 @@ mod tests {
             inv_norms.push(1.0 / norm.max(1.0));
         }
         let sample = Sample { blocks: &blocks, codes: &codes, inv_norms: &inv_norms };
-        let asked = std::sync::atomic::AtomicBool::new(false);
-        let centroids = train(&sample, lists, &[1.0], Stop::either(&asked, None)).unwrap();
+        let centroids = train(&sample, lists, &[1.0], Stop::never(), Threads::Pool).unwrap();
         let mut lengths = vec![0; lists];
-        for list in sample.assign(&centroids, Stop::either(&asked, None)) {
+        for list in sample.assign(&centroids, Stop::never(), Threads::Pool) {
             lengths[list as usize] += 1;
         }
         let longest = lengths.iter().max().copied().unwrap_or_default();

@@ -3,11 +3,12 @@
 mod centroids;
 mod code;
 mod gaps;
+mod groups;
 mod kmeans;
 mod probe;
 mod rotate;
 
 pub(crate) use centroids::{Centroids, Encoder};
 pub(crate) use gaps::{DEPTHS, Gaps, Reach};
-pub(crate) use kmeans::{OVERLONG, Sample, train};
+pub(crate) use kmeans::{OVERLONG, Sample, Threads, train};
 pub(crate) use probe::{ListQuery, probe};

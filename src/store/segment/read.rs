@@ -159,8 +159,8 @@ impl Segment {
     }
 
     /// Where a section lies in the file.
-    #[cfg(all(test, feature = "fuzzing"))]
-    pub(crate) fn place(&self, kind: Kind) -> Range<usize> {
+    #[cfg(all(test, feature = "fuzzing", feature = "testing"))]
+    pub(super) fn place(&self, kind: Kind) -> Range<usize> {
         self.section(kind).range.clone()
     }
 
