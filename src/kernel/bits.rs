@@ -313,7 +313,9 @@ mod x86 {
         let groups = codes.chunks_exact(query.words.len() * WORD).zip(factors.as_chunks::<GROUP_FACTORS>().0);
         for (number, (group, factors)) in groups.enumerate() {
             let mut mask = 0;
-            for (half, (sum, factors)) in sums256(tables, group).into_iter().zip(factors.as_chunks::<32>().0).enumerate() {
+            for (half, (sum, factors)) in
+                sums256(tables, group).into_iter().zip(factors.as_chunks::<32>().0).enumerate()
+            {
                 let dot = _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_slli_epi32::<1>(sum), total));
                 let dot = _mm256_mul_ps(dot, step);
                 // SAFETY: 32 bytes, unaligned load.
@@ -340,7 +342,8 @@ mod x86 {
     fn sums256(tables: &[Tables], group: &[u8]) -> [__m256i; 2] {
         let (nibble, byte) = (_mm256_set1_epi8(15), _mm256_set1_epi16(0xff));
         // Of four rows all first bytes, all second ones, and so on.
-        let apart = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+        let apart =
+            _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
         let mut sums = [_mm256_setzero_si256(); 2];
         for (tables, group) in tables.chunks(WORDS).zip(group.chunks(WORDS * WORD)) {
             let (mut even, mut odd) = (_mm256_setzero_si256(), _mm256_setzero_si256());

@@ -98,16 +98,16 @@ impl Table {
         out.iter_mut().for_each(|scores| scores.truncate(self.centres));
     }
 
-    /// Of each row the highest score with the centres of some groups, and the first centre that has it.
-    pub(crate) fn best<const R: usize>(
+    /// Goes on with what each of the rows has found nearest, with the centres of some groups.
+    pub(crate) fn go_on<const R: usize>(
         &self,
         groups: Range<usize>,
         rows: &[&TableRow; R],
         factors: &[f32],
-    ) -> [(f32, u32); R] {
-        let mut best = Nearest::new(self.centres);
-        self.run(groups, rows, factors, &mut best);
-        best.best()
+        nearest: &mut Nearest<R>,
+    ) {
+        nearest.centres = self.centres;
+        self.run(groups, rows, factors, nearest);
     }
 
     fn groups(&self) -> usize {
@@ -124,19 +124,20 @@ impl Table {
         let (tiles, rest) = rows.as_chunks::<TILE>();
         let step = (CACHED / self.stride().max(1)).max(1);
         for tiles in tiles.chunks(TILES) {
-            let mut best = vec![Nearest::<TILE>::new(self.centres); tiles.len()];
+            let mut best = vec![Nearest::<TILE>::default(); tiles.len()];
             // A part of the table that stays in the cache, for many rows.
             for from in (0..self.groups()).step_by(step) {
                 let groups = from..self.groups().min(from + step);
                 for (tile, best) in tiles.iter().zip(&mut best) {
-                    self.run(groups.clone(), &tile.each_ref(), factors, best);
+                    self.go_on(groups.clone(), &tile.each_ref(), factors, best);
                 }
             }
-            out.extend(best.iter().flat_map(|tile| tile.best().map(|(_, centre)| centre)));
+            out.extend(best.iter().flat_map(|best| best.centres(u32::min)));
         }
         for row in rest {
-            let [(_, centre)] = self.best(0..self.groups(), &[row], factors);
-            out.push(centre);
+            let mut best = Nearest::default();
+            self.go_on(0..self.groups(), &[row], factors, &mut best);
+            out.extend(best.centres(u32::min));
         }
     }
 
@@ -198,26 +199,42 @@ impl<const R: usize> Sink<R> for All<'_, R> {
     }
 }
 
-/// Keeps the best of each row.
+/// The highest score that each of some rows has met in each lane, and the group that it was in.
 #[derive(Debug, Clone)]
-struct Nearest<const R: usize> {
+pub(crate) struct Nearest<const R: usize> {
     centres: usize,
     scores: [[f32; LANES]; R],
     groups: [[u32; LANES]; R],
 }
 
+impl<const R: usize> Default for Nearest<R> {
+    fn default() -> Self {
+        Self { centres: 0, scores: [[f32::NEG_INFINITY; LANES]; R], groups: [[0; LANES]; R] }
+    }
+}
+
 impl<const R: usize> Nearest<R> {
-    fn new(centres: usize) -> Self {
-        Self { centres, scores: [[f32::NEG_INFINITY; LANES]; R], groups: [[0; LANES]; R] }
+    /// What rows have found that were met one by one.
+    pub(crate) fn gather(rows: [&Nearest<1>; R]) -> Self {
+        Self { centres: 0, scores: rows.map(|row| row.scores[0]), groups: rows.map(|row| row.groups[0]) }
     }
 
-    /// The best score of each row and its centre, the first of equals.
-    fn best(&self) -> [(f32, u32); R] {
+    /// What one of the rows has found.
+    pub(crate) fn one(&self, row: usize) -> Nearest<1> {
+        Nearest { centres: 0, scores: [self.scores[row]], groups: [self.groups[row]] }
+    }
+
+    /// The nearest centre of each row; of several that are equally near, the one that `choose` gives.
+    pub(crate) fn centres(&self, choose: impl Fn(u32, u32) -> u32) -> [u32; R] {
         std::array::from_fn(|row| {
             let centres = (0u32..).zip(self.groups[row]).map(|(lane, group)| group * LANES as u32 + lane);
             let all = self.scores[row].into_iter().zip(centres);
-            all.reduce(|a, b| if b.0 > a.0 || (b.0 == a.0 && b.1 < a.1) { b } else { a })
-                .unwrap_or((f32::NEG_INFINITY, 0))
+            let nearer = |a: (f32, u32), b: (f32, u32)| match (b.0 > a.0, b.0 == a.0) {
+                (true, _) => b,
+                (_, true) => (a.0, choose(a.1, b.1)),
+                _ => a,
+            };
+            all.reduce(nearer).map_or(0, |nearest| nearest.1)
         })
     }
 }
@@ -234,7 +251,7 @@ impl<const R: usize> Sink<R> for Nearest<R> {
             let better: [u32; LANES] =
                 std::array::from_fn(|lane| if scores[lane] > best[lane] { u32::MAX } else { 0 });
             for lane in 0..LANES {
-                best[lane] = best[lane].max(scores[lane]);
+                best[lane] = if scores[lane] > best[lane] { scores[lane] } else { best[lane] };
                 at[lane] = (group as u32 & better[lane]) | (at[lane] & !better[lane]);
             }
         }

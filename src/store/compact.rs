@@ -1,19 +1,17 @@
 //! Which segments to merge, and the rows that a new segment is made of.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use super::centres::Centres;
 use super::error::StoreError;
 use super::record::Hash;
-use super::segment::{Group, RowSource};
+use super::segment::{Group, RowSource, Terms};
 use super::snapshot::{Sealed, Snapshot, path_hash};
 use crate::index::{self, Encoder, ListedRows, Place};
 use crate::kernel::bits::{self, GROUP, GROUP_FACTORS};
 use crate::kernel::table::TableRow;
-use crate::tags::TagSet;
 
 /// Segments of one size class that are merged: a row is rewritten once for each time the instance grows so many
 /// times larger.
@@ -179,8 +177,19 @@ impl RowSource for LiveRows<'_> {
         Ok(path_hash(&self.snapshot.uuid, self.path(row)?))
     }
 
-    fn tags(&self, row: u32) -> Result<Arc<TagSet>, StoreError> {
-        self.snapshot.tags(self.place(row))
+    fn terms(&self, row: u32, terms: &mut Terms, out: &mut Vec<u32>) -> Result<(), StoreError> {
+        let place = self.place(row);
+        let Some(segment) = self.snapshot.segment(place.part) else {
+            let tags = self.snapshot.tags(place)?;
+            out.extend(tags.terms().iter().map(|term| terms.number(term)));
+            return Ok(());
+        };
+        segment.each_term(place.position, |its| {
+            let number =
+                terms.number_of((place.part, its, segment.terms()), || segment.term(its as usize))?;
+            out.push(number);
+            Ok(())
+        })
     }
 
     fn lists(&self) -> Option<(u64, &[u32])> {

@@ -3,11 +3,12 @@
 //! Chunks never change once made, so a snapshot is a list of them. A commit group makes a chunk; chunks of like
 //! size are joined, so there are as many as the logarithm of the rows, and a row is copied as often.
 
-use std::collections::BTreeMap;
+use std::hash::Hasher;
 use std::ops::Range;
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
+use siphasher::sip::SipHasher13;
 
 use super::record::{Hash, TailRow};
 use crate::index::{RowRun, Rows};
@@ -35,8 +36,15 @@ struct Chunk {
     tags: Vec<Arc<TagSet>>,
     /// Hash of each path with the row's position in the tail, sorted.
     by_path: Vec<(u64, u32)>,
-    /// Positions in the tail of each term's rows, ascending.
-    terms: BTreeMap<Term, Vec<u32>>,
+    /// Hash of each term of each row with the row's position in the tail, sorted.
+    by_term: Vec<(u64, u32)>,
+}
+
+/// The hash of a term. Who chooses terms that collide gets slow searches of a tail.
+fn term_hash(term: &Term) -> u64 {
+    let mut hasher = SipHasher13::new();
+    hasher.write(term.as_bytes());
+    hasher.finish()
 }
 
 impl Chunk {
@@ -55,7 +63,7 @@ impl Chunk {
             paths: Vec::with_capacity(rows.len()),
             tags: Vec::with_capacity(rows.len()),
             by_path: Vec::with_capacity(rows.len()),
-            terms: BTreeMap::new(),
+            by_term: Vec::new(),
         };
         for (position, (path_hash, row)) in (start..).zip(rows) {
             chunk.codes.extend_from_slice(&row.code.codes);
@@ -64,13 +72,12 @@ impl Chunk {
             chunk.hashes.push(row.hash);
             chunk.orders.push(row.order);
             chunk.by_path.push((path_hash, position));
-            for term in row.tags.terms() {
-                chunk.terms.entry(term.clone()).or_default().push(position);
-            }
+            chunk.by_term.extend(row.tags.terms().iter().map(|term| (term_hash(term), position)));
             chunk.paths.push(row.path);
             chunk.tags.push(row.tags);
         }
         chunk.by_path.sort_unstable();
+        chunk.by_term.sort_unstable();
         chunk
     }
 
@@ -87,15 +94,19 @@ impl Chunk {
         self.orders.extend_from_slice(&next.orders);
         self.paths.extend_from_slice(&next.paths);
         self.tags.extend_from_slice(&next.tags);
-        self.by_path.extend_from_slice(&next.by_path);
         // Two sorted runs: a merge, for the stable sort.
+        self.by_path.extend_from_slice(&next.by_path);
         self.by_path.sort();
-        for (term, positions) in &next.terms {
-            match self.terms.get_mut(term) {
-                Some(mine) => mine.extend_from_slice(positions),
-                None => drop(self.terms.insert(term.clone(), positions.clone())),
-            }
-        }
+        self.by_term.extend_from_slice(&next.by_term);
+        self.by_term.sort();
+    }
+
+    /// Positions in the tail of the rows that carry a term, ascending.
+    fn postings<'a>(&'a self, term: &'a Term, hash: u64) -> impl Iterator<Item = u32> + 'a {
+        let from = self.by_term.partition_point(|&(other, _)| other < hash);
+        let same = self.by_term[from..].iter().take_while(move |&&(other, _)| other == hash);
+        same.map(|&(_, position)| position)
+            .filter(|&position| self.tags[(position - self.start) as usize].terms().contains(term))
     }
 }
 
@@ -134,9 +145,10 @@ impl Tail {
 
     /// Positions of the rows that carry a term.
     pub(crate) fn postings(&self, term: &Term) -> RoaringBitmap {
-        let positions = self.chunks.iter().filter_map(|chunk| chunk.terms.get(term)).flatten();
+        let hash = term_hash(term);
         // Chunks and positions both ascend.
-        RoaringBitmap::from_sorted_iter(positions.copied()).unwrap_or_default()
+        RoaringBitmap::from_sorted_iter(self.chunks.iter().flat_map(|chunk| chunk.postings(term, hash)))
+            .unwrap_or_default()
     }
 
     /// The chunk of a position below [`rows`](Self::rows), and the place there.

@@ -221,8 +221,12 @@ impl Centroids {
 /// there are more. In no order.
 fn highest(scores: &[f32], gap: f32, most: usize, out: &mut Vec<u32>) {
     out.clear();
-    let best = scores.iter().fold(f32::NEG_INFINITY, |best, &score| if score > best { score } else { best });
-    let bar = best - gap;
+    let higher = |a: f32, b: f32| if b > a { b } else { a };
+    // Lane by lane, which compilers make vector code of.
+    let (lanes, rest) = scores.as_chunks::<16>();
+    let mut best = [f32::NEG_INFINITY; 16];
+    lanes.iter().for_each(|scores| best.iter_mut().zip(scores).for_each(|(a, &b)| *a = higher(*a, b)));
+    let bar = best.iter().chain(rest).fold(f32::NEG_INFINITY, |a, &b| higher(a, b)) - gap;
     out.extend((0u32..).zip(scores).filter(|(_, score)| **score >= bar).map(|(at, _)| at));
     if out.len() > most {
         let better = |a: &u32, b: &u32| scores[*b as usize].total_cmp(&scores[*a as usize]).then(a.cmp(b));

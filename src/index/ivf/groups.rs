@@ -10,7 +10,7 @@ use std::ops::Range;
 use super::centroids::Centroids;
 use super::kmeans::{Sample, Threads, train};
 use crate::cancel::Stop;
-use crate::kernel::table::{LANES, Table, TableRow};
+use crate::kernel::table::{LANES, Nearest, Table, TableRow};
 
 /// With fewer lists a row meets all centres.
 pub(crate) const GROUPED: usize = 512;
@@ -34,13 +34,6 @@ pub(crate) struct Groups {
     lists: Vec<u32>,
     /// Of each group, its groups of lanes.
     lanes: Vec<Range<usize>>,
-}
-
-/// The nearest centre that a row has met.
-#[derive(Debug, Clone, Copy)]
-struct Best {
-    score: f32,
-    list: u32,
 }
 
 impl Groups {
@@ -88,31 +81,26 @@ impl Groups {
         self.heads.heap_bytes() + self.members.bytes() + 4 * (self.factors.len() + self.lists.len())
     }
 
-    /// Of each row the nearest of the centres that it meets, the lowest number of equals.
+    /// Of each row the nearest of the centres that it meets; of several that are equally near always the same one.
     pub(crate) fn assign(&self, rows: &[TableRow], out: &mut Vec<u32>) {
         let mut meeting: Vec<Vec<u32>> = vec![Vec::new(); self.lanes.len()];
         self.heads.near_lists(rows, GAP, MOST, |row, head| meeting[head as usize].push(row as u32));
-        let mut best = vec![Best { score: f32::NEG_INFINITY, list: u32::MAX }; rows.len()];
+        let mut nearest = vec![Nearest::<1>::default(); rows.len()];
         for (lanes, meeting) in self.lanes.iter().zip(&meeting) {
-            let mut meet = |row: u32, score: f32, lane: u32| {
-                let (best, list) = (&mut best[row as usize], self.lists[lane as usize]);
-                if score > best.score || (score == best.score && list < best.list) {
-                    *best = Best { score, list };
-                }
-            };
             let (tiles, rest) = meeting.as_chunks::<TILE>();
             for tile in tiles {
-                let found =
-                    self.members.best(lanes.clone(), &tile.map(|row| &rows[row as usize]), &self.factors);
-                tile.iter().zip(found).for_each(|(&row, (score, lane))| meet(row, score, lane));
+                let mut together = Nearest::gather(tile.map(|row| &nearest[row as usize]));
+                let rows = tile.map(|row| &rows[row as usize]);
+                self.members.go_on(lanes.clone(), &rows, &self.factors, &mut together);
+                tile.iter().enumerate().for_each(|(at, &row)| nearest[row as usize] = together.one(at));
             }
             for &row in rest {
-                let [(score, lane)] = self.members.best(lanes.clone(), &[&rows[row as usize]], &self.factors);
-                meet(row, score, lane);
+                let row = row as usize;
+                self.members.go_on(lanes.clone(), &[&rows[row]], &self.factors, &mut nearest[row]);
             }
         }
-        // Scores that cannot be compared are of no centre; such a row goes where a search of all of them would put it.
-        out.extend(best.iter().map(|best| if best.list == u32::MAX { 0 } else { best.list }));
+        let lower = |a: u32, b: u32| if self.lists[b as usize] < self.lists[a as usize] { b } else { a };
+        out.extend(nearest.iter().flat_map(|row| row.centres(lower)).map(|lane| self.lists[lane as usize]));
     }
 }
 

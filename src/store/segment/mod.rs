@@ -18,7 +18,7 @@ mod write;
 pub(crate) use fuzzing::reseal;
 pub(crate) use read::{Segment, Step};
 pub(crate) use salvage::Salvage;
-pub(crate) use write::{Group, RowSource, SegmentFile, write};
+pub(crate) use write::{Group, RowSource, SegmentFile, Terms, write};
 
 /// Bytes under one checksum.
 const BLOCK: usize = 4096;

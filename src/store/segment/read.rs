@@ -350,13 +350,22 @@ impl Segment {
         Reader::new(bytes).array().ok_or_else(|| self.damaged(Kind::Hashes, at, "cut short"))
     }
 
+    /// Calls `each` with the number of each term of a row.
+    pub(crate) fn each_term(
+        &self,
+        position: u32,
+        mut each: impl FnMut(u32) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut span = self.span(Kind::RowTermOffsets, position as usize)?;
+        span.try_for_each(|index| each(self.u32_at(Kind::RowTerms, index)?))
+    }
+
     pub(crate) fn tags(&self, position: u32) -> Result<Arc<TagSet>, StoreError> {
-        let span = self.span(Kind::RowTermOffsets, position as usize)?;
-        let mut terms = Vec::with_capacity(span.len().min(64));
-        for index in span {
-            let number = self.u32_at(Kind::RowTerms, index)?;
+        let mut terms = Vec::new();
+        self.each_term(position, |number| {
             terms.push(self.term(number as usize)?);
-        }
+            Ok(())
+        })?;
         Ok(Arc::new(TagSet::from_terms(terms)))
     }
 
@@ -375,7 +384,8 @@ impl Segment {
         damage.map_or(Ok(tags), Err)
     }
 
-    fn terms(&self) -> usize {
+    /// Number of its terms.
+    pub(crate) fn terms(&self) -> usize {
         (self.len(Kind::TermOffsets) / 8).saturating_sub(1)
     }
 
@@ -387,7 +397,7 @@ impl Segment {
         self.bytes(Kind::Terms, span)
     }
 
-    fn term(&self, number: usize) -> Result<Term, StoreError> {
+    pub(crate) fn term(&self, number: usize) -> Result<Term, StoreError> {
         let bytes = self.term_bytes(number)?;
         Term::from_bytes(bytes).ok_or_else(|| self.damaged(Kind::Terms, 0, "a term is not UTF-8"))
     }

@@ -73,9 +73,10 @@ impl RowSource for Images {
     fn path_hash(&self, row: u32) -> Result<u64, StoreError> {
         Ok(path_hash(&UUID, &self.paths[row as usize]))
     }
-    fn tags(&self, row: u32) -> Result<Arc<TagSet>, StoreError> {
+    fn terms(&self, row: u32, terms: &mut Terms, out: &mut Vec<u32>) -> Result<(), StoreError> {
         let colour = ["red", "green"][row as usize % 2];
-        Ok(Arc::new(TagSet::from_terms(vec![Term::new(0, colour)])))
+        out.push(terms.number(&Term::new(0, colour)));
+        Ok(())
     }
     fn lists(&self) -> Option<(u64, &[u32])> {
         self.listed.then_some((CENTRES, &LISTS[..]))

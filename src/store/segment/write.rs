@@ -1,6 +1,6 @@
 //! Writing a segment: one pass over the rows for each section, everything appended, nothing rewritten.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use super::super::record::Hash;
 use super::{ALIGN, BLOCK, FOOTER, Kind, MAGIC, TABLE_ENTRY, name, path_bucket, path_buckets};
 use crate::cancel::Stop;
 use crate::kernel::bits::{GROUP, GROUP_FACTORS};
-use crate::tags::{TagSet, Term};
+use crate::tags::Term;
 use crate::vector::Layout;
 
 /// Bytes gathered before a write.
-const BUFFER: usize = 1 << 20;
+const BUFFER: usize = 2 << 20;
 
 /// Term lists up to this many rows are kept as plain positions: smaller and quicker to read than a bitmap.
 const PLAIN_POSTINGS: usize = 64;
@@ -39,7 +39,8 @@ pub(crate) trait RowSource {
     fn hash(&self, row: u32) -> Result<Hash, StoreError>;
     fn path(&self, row: u32) -> Result<&str, StoreError>;
     fn path_hash(&self, row: u32) -> Result<u64, StoreError>;
-    fn tags(&self, row: u32) -> Result<Arc<TagSet>, StoreError>;
+    /// Appends the numbers of a row's terms.
+    fn terms(&self, row: u32, terms: &mut Terms, out: &mut Vec<u32>) -> Result<(), StoreError>;
     /// The centres that the rows lie in lists around, and where each list begins; the last number is that of rows.
     fn lists(&self) -> Option<(u64, &[u32])>;
     /// Codes of one bit a value, and factors, of groups of rows in lists.
@@ -166,48 +167,98 @@ fn paths<S: RowSource>(writer: &mut Writer<'_>, source: &S) -> Result<(), StoreE
     Ok(())
 }
 
+/// The terms of a segment under way. Rows name them by the order in which they were met until all are known.
+#[derive(Default)]
+pub(crate) struct Terms {
+    names: Vec<Arc<Term>>,
+    numbers: HashMap<Arc<Term>, u32>,
+    /// Of each segment that rows come from, the number of each of its terms that was met.
+    known: Vec<Vec<Option<u32>>>,
+}
+
+impl Terms {
+    /// The number of a term.
+    pub(crate) fn number(&mut self, term: &Term) -> u32 {
+        if let Some(&number) = self.numbers.get(term) {
+            return number;
+        }
+        let (number, term) = (self.names.len() as u32, Arc::new(term.clone()));
+        self.names.push(term.clone());
+        self.numbers.insert(term, number);
+        number
+    }
+
+    /// The number of term `its` of the `terms` of the segment that is part `part` of a snapshot; `name` reads it, once.
+    pub(crate) fn number_of(
+        &mut self,
+        (part, its, terms): (u32, u32, usize),
+        name: impl FnOnce() -> Result<Term, StoreError>,
+    ) -> Result<u32, StoreError> {
+        let (part, its) = (part as usize, its as usize);
+        if let Some(&Some(number)) = self.known.get(part).and_then(|known| known.get(its)) {
+            return Ok(number);
+        }
+        let number = self.number(&name()?);
+        if self.known.len() <= part {
+            self.known.resize_with(part + 1, Vec::new);
+        }
+        let known = &mut self.known[part];
+        known.resize(terms, None);
+        if let Some(slot) = known.get_mut(its) {
+            *slot = Some(number);
+        }
+        Ok(number)
+    }
+}
+
 fn tags<S: RowSource>(writer: &mut Writer<'_>, source: &S) -> Result<(), StoreError> {
     let rows = source.rows();
-    let mut postings: BTreeMap<Term, Vec<u32>> = BTreeMap::new();
-    let mut end = 0u64;
+    let (mut terms, mut postings) = (Terms::default(), Vec::<Vec<u32>>::new());
+    let (mut end, mut own) = (0u64, Vec::new());
     writer.begin(Kind::RowTermOffsets)?;
     writer.put(&end.to_le_bytes())?;
     for row in 0..rows {
-        let tags = source.tags(row)?;
-        for term in tags.terms() {
-            match postings.get_mut(term) {
-                Some(positions) => positions.push(row),
-                None => drop(postings.insert(term.clone(), vec![row])),
-            }
-        }
-        end += tags.terms().len() as u64;
+        own.clear();
+        source.terms(row, &mut terms, &mut own)?;
+        // A segment that was made elsewhere may name a term twice.
+        own.sort_unstable();
+        own.dedup();
+        postings.resize_with(terms.names.len(), Vec::new);
+        own.iter().for_each(|&number| postings[number as usize].push(row));
+        end += own.len() as u64;
         writer.put(&end.to_le_bytes())?;
     }
-    // The terms of a row ascend, and so do their numbers.
-    let numbers: std::collections::HashMap<&Term, u32> = postings.keys().zip(0..).collect();
+    // In the segment terms are numbered in their own order, and the terms of a row ascend.
+    let mut order: Vec<u32> = (0..terms.names.len() as u32).collect();
+    order.sort_unstable_by(|&a, &b| terms.names[a as usize].cmp(&terms.names[b as usize]));
+    let mut numbers = vec![0; order.len()];
+    (0u32..).zip(&order).for_each(|(number, &met)| numbers[met as usize] = number);
     writer.begin(Kind::RowTerms)?;
     for row in 0..rows {
-        for term in source.tags(row)?.terms() {
-            let number = numbers.get(term).copied().unwrap_or(u32::MAX);
-            writer.put(&number.to_le_bytes())?;
-        }
+        own.clear();
+        source.terms(row, &mut terms, &mut own)?;
+        own.iter_mut().for_each(|number| *number = numbers[*number as usize]);
+        own.sort_unstable();
+        own.dedup();
+        own.iter().try_for_each(|number| writer.put(&number.to_le_bytes()))?;
     }
+    let names = || order.iter().map(|&met| &terms.names[met as usize]);
     let mut end = 0u64;
     writer.begin(Kind::TermOffsets)?;
     writer.put(&end.to_le_bytes())?;
-    for term in postings.keys() {
+    for term in names() {
         end += term.as_bytes().len() as u64;
         writer.put(&end.to_le_bytes())?;
     }
     writer.begin(Kind::Terms)?;
-    for term in postings.keys() {
+    for term in names() {
         writer.put(term.as_bytes())?;
     }
     let mut ends = vec![0u64];
     writer.begin(Kind::Postings)?;
     let start = writer.len;
-    for positions in postings.values() {
-        put_postings(writer, positions)?;
+    for &met in &order {
+        put_postings(writer, &postings[met as usize])?;
         ends.push(writer.len - start);
     }
     writer.begin(Kind::PostingOffsets)?;
@@ -281,10 +332,16 @@ impl<'a> Writer<'a> {
         Self { file, name, cancel, buffer, len: 0, sections: Vec::new(), block, in_block: 0 }
     }
 
-    fn raw(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+    fn raw(&mut self, mut bytes: &[u8]) -> Result<(), StoreError> {
         self.len += bytes.len() as u64;
+        while self.buffer.len() + bytes.len() >= BUFFER {
+            let (now, later) = bytes.split_at(BUFFER - self.buffer.len());
+            self.buffer.extend_from_slice(now);
+            self.flush()?;
+            bytes = later;
+        }
         self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() >= BUFFER { self.flush() } else { Ok(()) }
+        Ok(())
     }
 
     fn flush(&mut self) -> Result<(), StoreError> {
