@@ -18,6 +18,12 @@ pub(crate) trait Score {
     /// bounds are the score.
     const FINE: bool;
 
+    /// What the score of a row is not above, by its codes alone: rows that lie apart cost a wait for each place they are
+    /// read at, and the norms lie elsewhere.
+    fn high(&self, _codes: &[i8]) -> f32 {
+        f32::INFINITY
+    }
+
     /// What the score of a row is not below and not above, by its codes and one over the norm of each block.
     fn bounds(&self, codes: &[i8], inv_norms: &[[u8; 4]]) -> (f32, f32);
 
@@ -82,23 +88,33 @@ pub(crate) fn scan<R: Rows, Q: Score>(
         Some(only) => {
             let rows_of = scan.rows.clone();
             let mut positions = only.range(rows_of).filter(|&position| !scan.dead.contains(position));
-            let (mut batch, mut ahead, mut far) = (Vec::new(), Vec::new(), Vec::new());
-            let mut likely = Vec::new();
+            let (mut batch, mut ahead) = (Vec::new(), Vec::new());
+            let (mut open, mut likely) = (Vec::new(), Vec::new());
+            let far = rows.norms_are_far();
             let mut next = |batch: &mut Vec<u32>| {
                 batch.clear();
-                batch.extend(positions.by_ref().take(BATCH).inspect(|&position| rows.soon_page(position)));
+                batch.extend(positions.by_ref().take(BATCH));
+                for &position in &*batch {
+                    if far { rows.soon_codes(position) } else { rows.soon(position) }
+                }
             };
             next(&mut ahead);
-            next(&mut far);
-            ahead.iter().for_each(|&position| rows.soon(position));
             while !ahead.is_empty() && !scan.is_stopped() {
-                // Memory works on the next batch while this one is scored, and on the addresses of the one after it.
+                // Memory works on the next batch while this one is scored.
                 std::mem::swap(&mut batch, &mut ahead);
-                std::mem::swap(&mut ahead, &mut far);
-                next(&mut far);
-                ahead.iter().for_each(|&position| rows.soon(position));
+                next(&mut ahead);
+                open.clear();
                 likely.clear();
+                if !far {
+                    std::mem::swap(&mut open, &mut batch);
+                }
                 for &position in &batch {
+                    if !state.is_dismissed(rows.codes(position)?) {
+                        rows.soon_norms(position);
+                        open.push(position);
+                    }
+                }
+                for &position in &open {
                     let run = rows.run(position..position + 1)?;
                     if state.may_count(run.codes, run.inv_norms) {
                         rows.soon_whole(position);
@@ -168,6 +184,18 @@ struct State<'s, 'a, R, Q> {
 }
 
 impl<R: Rows, Q: Score> State<'_, '_, R, Q> {
+    /// Whether the codes alone decide: the row is then accounted for.
+    #[inline]
+    fn is_dismissed(&mut self, codes: &[i8]) -> bool {
+        let high = self.query.high(codes);
+        let below = high < self.scan.min_score;
+        // Where there is a minimum, which side of it the row is on has to be known.
+        let beaten = self.scan.min_score == f32::NEG_INFINITY && high < self.top.bar();
+        self.scored += u64::from(below || beaten);
+        self.counted += u64::from(beaten);
+        below || beaten
+    }
+
     /// Whether the whole row decides; when it does not, the row is accounted for.
     #[inline]
     fn may_count(&mut self, codes: &[i8], inv_norms: &[[u8; 4]]) -> bool {
@@ -214,13 +242,14 @@ mod tests {
         codes: Vec<i8>,
         inv_norms: Vec<[u8; 4]>,
         read: Cell<usize>,
+        far: bool,
     }
 
     impl Held {
         fn new(rows: Vec<RowCode>) -> Self {
             let codes = rows.iter().flat_map(|row| row.codes.clone()).collect();
             let inv_norms = rows.iter().flat_map(|row| &row.inv_norms).map(|v| v.to_le_bytes()).collect();
-            Self { rows, codes, inv_norms, read: Cell::new(0) }
+            Self { rows, codes, inv_norms, read: Cell::new(0), far: false }
         }
     }
 
@@ -236,6 +265,14 @@ mod tests {
                 codes: &self.codes[range.start * codes..range.end * codes],
                 inv_norms: &self.inv_norms[range.start * blocks..range.end * blocks],
             })
+        }
+
+        fn norms_are_far(&self) -> bool {
+            self.far
+        }
+
+        fn codes(&self, position: u32) -> Result<&[i8], Infallible> {
+            self.run(position..position + 1).map(|run| run.codes)
         }
 
         fn fine(&self, position: u32) -> Result<&[u8], Infallible> {
@@ -297,11 +334,13 @@ mod tests {
             keep in 0usize..40,
             min in prop_oneof![Just(f32::NEG_INFINITY), 0.5f32..1.0, Just(1.0)],
             filtered: bool,
+            far: bool,
             dead in proptest::collection::vec(0u32..300, 0..9),
         ) {
             let layout = Layout::new([&[9, 4][..], &[70, 33], &[64]][shape]).unwrap();
             let code = |seed| RowCode::encode(&layout, &row(&layout, seed)).unwrap();
-            let held = Held::new(seeds.iter().map(|&seed| code(seed)).collect());
+            let mut held = Held::new(seeds.iter().map(|&seed| code(seed)).collect());
+            held.far = far;
             let query = QueryCode::new(&layout, &code(seeds[0]), &[0.7, 0.3][..layout.blocks()]);
             let only: RoaringBitmap = (0..seeds.len() as u32).filter(|p| p % 3 != 1).collect();
             let dead: RoaringBitmap = dead.into_iter().filter(|&p| (p as usize) < seeds.len()).collect();

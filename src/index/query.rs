@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::flat::Score;
 use super::rows::inv_norm;
-use crate::kernel::WideQuery;
+use crate::kernel::{WideQuery, dot_i8};
 use crate::vector::{Layout, RowCode};
 
 /// Largest score of rows whose codes differ: the f32 before 1.
@@ -43,6 +43,8 @@ struct Block {
     slack: f32,
     /// The same, but for one row in some ten thousand.
     likely: f32,
+    /// The most that the fine plane can be in norm: 8 times the root of the dimensions.
+    rests: f32,
 }
 
 impl QueryCode {
@@ -63,6 +65,7 @@ impl QueryCode {
                 factor: (16.0 * weight * f64::from(inv_norm)) as f32,
                 slack: (weight * 8.0 * (spread + (range.len() as f64).sqrt() * f64::from(ROUNDING))) as f32,
                 likely: (weight * (8.0 * spread).min(LIKELY_REST)) as f32,
+                rests: 8.0 * (range.len() as f32).sqrt(),
                 range,
             }
         };
@@ -107,6 +110,28 @@ impl QueryCode {
 
 impl Score for QueryCode {
     const FINE: bool = true;
+
+    /// Of a block of d dimensions let r = 16 h + l be the values of a row as in `bounds`. No value of l is above 8 in
+    /// magnitude, so |r| lies within 8 sqrt(d) of 16 |h|, and the coarse score and its slack are at most what they are at the
+    /// end of that range that makes them larger. What rounding adds is below 20 u of a term where the range does
+    /// not reach below half of 16 |h|; the ends are moved by 160 u.
+    #[inline]
+    fn high(&self, codes: &[i8]) -> f32 {
+        const FURTHER: f32 = 160.0 * f32::EPSILON / 2.0;
+        let mut high = ROUNDING;
+        for block in &self.blocks {
+            let own = &codes[block.range.clone()];
+            let norm = 16.0 * (dot_i8(own, own) as f32).sqrt();
+            if norm < 2.0 * block.rests {
+                return f32::INFINITY;
+            }
+            let most = (1.0 + FURTHER) / (norm - block.rests);
+            let least = (1.0 - FURTHER) / (norm + block.rests);
+            let coarse = block.values.coarse(codes) as f32 * block.factor;
+            high += coarse * if coarse > 0.0 { most } else { least } + block.slack * most;
+        }
+        high
+    }
 
     /// The coarse score less and more a bound of its difference from the score, in one pass over the blocks.
     ///
@@ -171,7 +196,10 @@ mod tests {
         let near = |a: f32, b: f32| (a - b).abs() <= 8.0 * f32::EPSILON * (1.0 + b.abs());
         // The coarse score is in the middle, and what is likely is no more than what is possible.
         assert!(near(low + high, 2.0 * coarse) && likely <= (high - low) / 2.0 + ROUNDING);
-        (low, query.score(&row.codes, &row.fine, &inv), high)
+        let score = query.score(&row.codes, &row.fine, &inv);
+        let by_codes = query.high(&row.codes);
+        assert!(by_codes >= high - 4.0 * f32::EPSILON && by_codes >= score, "{by_codes} for {high}");
+        (low, score, high)
     }
 
     /// A row of these values, whether or not its largest is what an encoding gives.

@@ -27,8 +27,19 @@ pub(crate) trait Rows {
     /// rows.
     fn fine(&self, position: u32) -> Result<&[u8], Self::Error>;
 
-    /// Says that the codes of a row will be asked for soon.
-    fn soon_page(&self, _position: u32) {}
+    /// The codes of one row.
+    fn codes(&self, position: u32) -> Result<&[i8], Self::Error>;
+
+    /// Whether there are so many rows that their norms do not stay in a cache: reading one is then worth avoiding.
+    fn norms_are_far(&self) -> bool {
+        false
+    }
+
+    /// Says that the codes of a row will be read soon.
+    fn soon_codes(&self, _position: u32) {}
+
+    /// Says that the norms of a row will be read soon.
+    fn soon_norms(&self, _position: u32) {}
 
     /// Says that the codes and norms of a row will be read soon.
     fn soon(&self, _position: u32) {}

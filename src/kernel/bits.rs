@@ -33,6 +33,8 @@ pub(crate) fn group_bytes(dims: usize) -> usize {
 #[derive(Debug, Clone)]
 pub(crate) struct BitsQuery {
     words: Vec<Word>,
+    /// The words two by two, for sums of single rows.
+    pairs: Vec<Pair>,
     /// For AVX2; made by the first scan that uses them.
     #[cfg(target_arch = "x86_64")]
     tables: std::sync::OnceLock<Vec<Tables>>,
@@ -49,6 +51,21 @@ struct Word {
     /// Set where the query is negative.
     sign: u32,
     planes: [u32; PLANES],
+}
+
+/// The same of two words, the first in the lower half.
+#[derive(Debug, Clone, Copy)]
+struct Pair {
+    sign: u64,
+    planes: [u64; PLANES],
+}
+
+impl Pair {
+    fn new(first: Word, second: Word) -> Self {
+        let both = |a: u32, b: u32| u64::from(b) << 32 | u64::from(a);
+        let planes = std::array::from_fn(|p| both(first.planes[p], second.planes[p]));
+        Self { sign: both(first.sign, second.sign), planes }
+    }
 }
 
 /// What four bits of a row add to its sum `T`, at most 60, for each of their 16 values: of the low four bits of the first
@@ -92,8 +109,10 @@ impl BitsQuery {
             }
             word
         });
-        let words = words.collect();
+        let words: Vec<Word> = words.collect();
+        let pairs = words.chunks(2).map(|pair| Pair::new(pair[0], pair.get(1).copied().unwrap_or_default()));
         Self {
+            pairs: pairs.collect(),
             words,
             #[cfg(target_arch = "x86_64")]
             tables: std::sync::OnceLock::new(),
@@ -101,6 +120,11 @@ impl BitsQuery {
             step,
             width,
         }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn tables(&self) -> &[Tables] {
+        self.tables.get_or_init(|| self.words.iter().map(Word::tables).collect())
     }
 
     /// Goes through the groups of `codes` and their `factors` and calls `found` with the number of a group, and which
@@ -136,16 +160,77 @@ impl BitsQuery {
         scan(self, codes, factors, base, bar, found, portable);
     }
 
+    /// As [`scan`](Self::scan), but only of the rows of each group that `masks` has, one for each group.
+    ///
+    /// Of a group with few of them the sums of single rows are made, where a whole group's would take longer.
+    ///
+    /// # Panics
+    /// As `scan`.
+    pub(crate) fn scan_some(
+        &self,
+        codes: &[u8],
+        factors: &[u8],
+        masks: &[u16],
+        base: f32,
+        bar: f32,
+        found: impl FnMut(usize, u16) -> f32,
+    ) {
+        let stride = self.words.len() * WORD;
+        assert!(stride > 0 && codes.len().is_multiple_of(stride));
+        assert_eq!(codes.len() / stride * GROUP_FACTORS, factors.len());
+        assert_eq!(codes.len() / stride, masks.len());
+        #[cfg(target_arch = "x86_64")]
+        if x86::Avx512::new().is_none()
+            && let Some(kernel) = x86::Avx2::new()
+        {
+            return kernel.scan_some(self, codes, factors, masks, base, bar, found);
+        }
+        let (mut now, mut found) = (bar, found);
+        self.scan(codes, factors, base, bar, |group, reach| {
+            let reach = reach & masks[group];
+            if reach != 0 {
+                now = found(group, reach);
+            }
+            now
+        });
+    }
+
+    /// Which of a few rows of a group reach `bar`.
+    #[inline(always)]
+    fn few(&self, group: &[u8], factors: &[u8; GROUP_FACTORS], mut mask: u16, base: f32, bar: f32) -> u16 {
+        let (words, mut reach) = (group.as_chunks::<WORD>().0, 0);
+        while mask != 0 {
+            let row = mask.trailing_zeros() as usize;
+            mask &= mask - 1;
+            let word = |word: &[u8; WORD]| u64::from(u32::from_le_bytes(word.as_chunks().0[row]));
+            let mut sum = 0;
+            for (pair, words) in self.pairs.iter().zip(words.chunks(2)) {
+                let differs = (word(&words[0]) | words.get(1).map_or(0, word) << 32) ^ pair.sign;
+                for (p, plane) in pair.planes.iter().enumerate() {
+                    sum += (differs & plane).count_ones() << p;
+                }
+            }
+            reach |= u16::from(self.reaches(sum, &factors.as_chunks().0[row], base, bar)) << row;
+        }
+        reach
+    }
+
+    /// Whether a row with this sum `T` reaches `bar`.
+    #[inline(always)]
+    fn reaches(&self, sum: u32, factor: &[u8; 4], base: f32, bar: f32) -> bool {
+        let a = f32::from_bits(u32::from_le_bytes([0, 0, factor[0], factor[1]]));
+        let e = f32::from_bits(u32::from_le_bytes([0, 0, factor[2], factor[3]]));
+        let dot = (2 * sum as i32 - self.total) as f32 * self.step;
+        let bound = (base + a * dot) + e * self.width;
+        bound >= bar
+    }
+
     /// From the sums `T` of a group to which of its rows reach `bar`.
     #[inline(always)]
     fn reach(&self, sums: &[u32; GROUP], factors: &[u8; GROUP_FACTORS], base: f32, bar: f32) -> u16 {
         let mut mask = 0;
         for (row, (&sum, factor)) in sums.iter().zip(factors.as_chunks::<4>().0).enumerate() {
-            let a = f32::from_bits(u32::from_le_bytes([0, 0, factor[0], factor[1]]));
-            let e = f32::from_bits(u32::from_le_bytes([0, 0, factor[2], factor[3]]));
-            let dot = (2 * sum as i32 - self.total) as f32 * self.step;
-            let bound = (base + a * dot) + e * self.width;
-            mask |= u16::from(bound >= bar) << row;
+            mask |= u16::from(self.reaches(sum, factor, base, bar)) << row;
         }
         mask
     }
@@ -198,7 +283,7 @@ fn portable(words: &[Word], group: &[u8]) -> [u32; GROUP] {
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{BitsQuery, GROUP_FACTORS, PLANES, Tables, WORD, Word};
+    use super::{BitsQuery, GROUP_FACTORS, PLANES, Tables, WORD};
 
     /// Proof that the processor has AVX-512 F and VPOPCNTDQ.
     #[derive(Debug, Clone, Copy)]
@@ -272,13 +357,14 @@ mod x86 {
         }
     }
 
-    /// Proof that the processor has AVX2.
+    /// Proof that the processor has AVX2 and POPCNT.
     #[derive(Debug, Clone, Copy)]
     pub(super) struct Avx2(());
 
     impl Avx2 {
         pub(super) fn new() -> Option<Self> {
-            is_x86_feature_detected!("avx2").then_some(Self(()))
+            let there = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt");
+            there.then_some(Self(()))
         }
 
         #[inline]
@@ -294,6 +380,47 @@ mod x86 {
             // SAFETY: `self` exists, so `new` saw AVX2; tested against the portable form.
             unsafe { scan256(query, codes, factors, base, bar, found) }
         }
+
+        #[allow(clippy::too_many_arguments, reason = "those of the scan")]
+        #[inline]
+        pub(super) fn scan_some(
+            self,
+            query: &BitsQuery,
+            codes: &[u8],
+            factors: &[u8],
+            masks: &[u16],
+            base: f32,
+            bar: f32,
+            found: impl FnMut(usize, u16) -> f32,
+        ) {
+            // SAFETY: as in `scan`, and POPCNT; tested against `scan`.
+            unsafe { some256(query, (codes, factors, masks), base, bar, found) }
+        }
+    }
+
+    /// Rows of a group up to which their sums are made one by one.
+    const FEW: u32 = 4;
+
+    #[target_feature(enable = "avx2,popcnt")]
+    fn some256(
+        query: &BitsQuery,
+        (codes, factors, masks): (&[u8], &[u8], &[u16]),
+        base: f32,
+        mut bar: f32,
+        mut found: impl FnMut(usize, u16) -> f32,
+    ) {
+        let tables = query.tables();
+        let groups = codes.chunks_exact(query.words.len() * WORD).zip(factors.as_chunks::<GROUP_FACTORS>().0);
+        for (number, ((group, factors), &mask)) in groups.zip(masks).enumerate() {
+            let reach = match mask.count_ones() {
+                0 => 0,
+                1..=FEW => query.few(group, factors, mask, base, bar),
+                _ => mask & group256(query, tables, group, factors, base, bar),
+            };
+            if reach != 0 {
+                bar = found(number, reach);
+            }
+        }
     }
 
     #[target_feature(enable = "avx2")]
@@ -302,35 +429,50 @@ mod x86 {
         codes: &[u8],
         factors: &[u8],
         base: f32,
-        bar: f32,
+        mut bar: f32,
         mut found: impl FnMut(usize, u16) -> f32,
     ) {
-        let tables = query.tables.get_or_init(|| query.words.iter().map(Word::tables).collect());
+        let tables = query.tables();
+        let groups = codes.chunks_exact(query.words.len() * WORD).zip(factors.as_chunks::<GROUP_FACTORS>().0);
+        for (number, (group, factors)) in groups.enumerate() {
+            let mask = group256(query, tables, group, factors, base, bar);
+            if mask != 0 {
+                bar = found(number, mask);
+            }
+        }
+    }
+
+    /// Which rows of a group reach `bar`.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn group256(
+        query: &BitsQuery,
+        tables: &[Tables],
+        group: &[u8],
+        factors: &[u8; GROUP_FACTORS],
+        base: f32,
+        bar: f32,
+    ) -> u16 {
         let total = _mm256_set1_epi32(query.total);
         let (step, width) = (_mm256_set1_ps(query.step), _mm256_set1_ps(query.width));
         let upper = _mm256_set1_epi32(0xffff_0000u32.cast_signed());
-        let (base, mut bar) = (_mm256_set1_ps(base), _mm256_set1_ps(bar));
-        let groups = codes.chunks_exact(query.words.len() * WORD).zip(factors.as_chunks::<GROUP_FACTORS>().0);
-        for (number, (group, factors)) in groups.enumerate() {
-            let mut mask = 0;
-            for (half, (sum, factors)) in
-                sums256(tables, group).into_iter().zip(factors.as_chunks::<32>().0).enumerate()
-            {
-                let dot = _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_slli_epi32::<1>(sum), total));
-                let dot = _mm256_mul_ps(dot, step);
-                // SAFETY: 32 bytes, unaligned load.
-                let factors = unsafe { _mm256_loadu_si256(factors.as_ptr().cast()) };
-                let a = _mm256_castsi256_ps(_mm256_slli_epi32::<16>(factors));
-                let e = _mm256_castsi256_ps(_mm256_and_si256(factors, upper));
-                let bound = _mm256_add_ps(base, _mm256_mul_ps(a, dot));
-                let bound = _mm256_add_ps(bound, _mm256_mul_ps(e, width));
-                let reaches = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(bound, bar));
-                mask |= (reaches as u16) << (8 * half);
-            }
-            if mask != 0 {
-                bar = _mm256_set1_ps(found(number, mask));
-            }
+        let (base, bar) = (_mm256_set1_ps(base), _mm256_set1_ps(bar));
+        let mut mask = 0;
+        for (half, (sum, factors)) in
+            sums256(tables, group).into_iter().zip(factors.as_chunks::<32>().0).enumerate()
+        {
+            let dot = _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_slli_epi32::<1>(sum), total));
+            let dot = _mm256_mul_ps(dot, step);
+            // SAFETY: 32 bytes, unaligned load.
+            let factors = unsafe { _mm256_loadu_si256(factors.as_ptr().cast()) };
+            let a = _mm256_castsi256_ps(_mm256_slli_epi32::<16>(factors));
+            let e = _mm256_castsi256_ps(_mm256_and_si256(factors, upper));
+            let bound = _mm256_add_ps(base, _mm256_mul_ps(a, dot));
+            let bound = _mm256_add_ps(bound, _mm256_mul_ps(e, width));
+            let reaches = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(bound, bar));
+            mask |= (reaches as u16) << (8 * half);
         }
+        mask
     }
 
     /// Words whose sums fit 16 bits: each adds at most 240 in each half of a register.
@@ -531,9 +673,29 @@ mod tests {
             let pairs: Vec<(f32, f32)> = (0..48)
                 .map(|_| ((next() % 100) as f32 * 0.01 * scale, (next() % 100) as f32 * 0.001))
                 .collect();
-            let results = all(&query, &codes, &factors(&pairs), 0.1, bar);
+            let factors = factors(&pairs);
+            let results = all(&query, &codes, &factors, 0.1, bar);
             for result in &results[1..] {
                 prop_assert_eq!(result, &results[0]);
+            }
+            // Of some rows: few, none, many.
+            let masks = [1 << (next() % 16) | 1 << (next() % 16), 0, next() as u16 | 0x5555];
+            let some = results[0].iter().map(|&(group, mask)| (group, mask & masks[group]));
+            let some: Vec<(usize, u16)> = some.filter(|(_, mask)| *mask != 0).collect();
+            let mut found = Vec::new();
+            query.scan_some(&codes, &factors, &masks, 0.1, bar, |group, mask| {
+                found.push((group, mask));
+                bar
+            });
+            prop_assert_eq!(&found, &some);
+            #[cfg(target_arch = "x86_64")]
+            if let Some(kernel) = x86::Avx2::new() {
+                let mut found = Vec::new();
+                kernel.scan_some(&query, &codes, &factors, &masks, 0.1, bar, |group, mask| {
+                    found.push((group, mask));
+                    bar
+                });
+                prop_assert_eq!(&found, &some);
             }
         }
     }

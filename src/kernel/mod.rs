@@ -3,6 +3,7 @@
 pub(crate) mod bits;
 mod conv;
 mod dot;
+mod hadamard;
 pub(crate) mod image;
 mod prefetch;
 pub(crate) mod table;
@@ -11,4 +12,5 @@ pub(crate) use conv::{
     Depthwise, Entry, Kernel, Output, Pointwise, Rounding, Stem, StemScratch, Stream, Window,
 };
 pub(crate) use dot::{DotQuery, WideQuery, dot_i8};
+pub(crate) use hadamard::hadamard;
 pub(crate) use prefetch::prefetch;

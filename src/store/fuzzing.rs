@@ -126,7 +126,8 @@ pub(crate) fn segment(bytes: &[u8]) {
             let _ = (segment.order(position), segment.hash(position), segment.fine(position));
             let _ = segment.run(position..segment.rows().min(position + 3));
             Step::ALL.iter().for_each(|&step| segment.soon_hit(position, step));
-            segment.soon_page(position);
+            segment.soon_codes(position);
+            segment.soon_norms(position);
             segment.soon(position);
             segment.soon_whole(position);
             if let Ok(path) = segment.path(position) {

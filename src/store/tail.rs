@@ -186,6 +186,11 @@ impl Rows for Tail {
         })
     }
 
+    fn codes(&self, position: u32) -> Result<&[i8], Self::Error> {
+        let (chunk, at) = self.chunk(position);
+        Ok(&chunk.codes[at * chunk.dims..(at + 1) * chunk.dims])
+    }
+
     fn fine(&self, position: u32) -> Result<&[u8], Self::Error> {
         let (chunk, at) = self.chunk(position);
         let bytes = chunk.dims.div_ceil(2);

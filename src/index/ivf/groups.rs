@@ -149,4 +149,44 @@ mod tests {
         rows.iter().for_each(|row| centroids.assign(std::slice::from_ref(row), &mut alone));
         assert_eq!(alone, found);
     }
+
+    /// `LOOKALIKE_ROWS=base.npy cargo test --release --lib groups -- --ignored --nocapture`: f32 `[rows, 256]`, a quarter of
+    /// a million rows and more.
+    #[test]
+    #[ignore = "measures with vectors that are not in the repository"]
+    fn of_rows_in_a_file() {
+        let file = std::env::var("LOOKALIKE_ROWS").unwrap();
+        let (dims, lists, rows) = (256, 4096, 48 * 4096 + 65_536);
+        let bytes = std::fs::read(file).unwrap();
+        let values: Vec<f32> = bytes[128..][..rows * dims * 4]
+            .as_chunks()
+            .0
+            .iter()
+            .map(|bytes| f32::from_le_bytes(*bytes))
+            .collect();
+        let layout = crate::vector::Layout::new(&[256]).unwrap();
+        let (mut codes, mut inv_norms) = (Vec::new(), Vec::new());
+        for row in values.chunks(dims) {
+            let row = crate::vector::RowCode::encode(&layout, row).unwrap();
+            codes.extend(row.codes);
+            inv_norms.push(16.0 * row.inv_norms[0]);
+        }
+        let trained = 48 * lists;
+        let sample =
+            Sample { blocks: &[dims], codes: &codes[..trained * dims], inv_norms: &inv_norms[..trained] };
+        let centroids = train(&sample, lists, &[1.0], Stop::never(), Threads::Pool).unwrap();
+        let rows: Vec<TableRow> = (trained..rows)
+            .map(|row| TableRow::new(&[dims], &codes[row * dims..][..dims], &inv_norms[row..=row]))
+            .collect();
+        centroids.assign(&rows[..1], &mut Vec::new());
+        let (mut found, mut nearest) = (Vec::new(), Vec::new());
+        let begun = std::time::Instant::now();
+        rows.chunks(2048).for_each(|rows| centroids.assign(rows, &mut found));
+        let by_groups = begun.elapsed();
+        centroids.assign_by_all(&rows, &mut nearest);
+        let by_all = begun.elapsed() - by_groups;
+        let same = found.iter().zip(&nearest).filter(|(a, b)| a == b).count();
+        println!("{same} of {}; {by_groups:?} for {by_all:?}", rows.len());
+        assert!(same * 100 >= rows.len() * 95);
+    }
 }

@@ -94,7 +94,8 @@ pub(crate) fn probe<R: ListedRows>(
     match scan.only {
         None => {
             let any_dead = !scan.dead.is_empty();
-            search.run(&lists.bits, base, range, |position| !any_dead || !scan.dead.contains(position))?;
+            search
+                .run(&lists.bits, base, range, None, |position| !any_dead || !scan.dead.contains(position))?;
         }
         Some(only) => {
             search.met.matching = 0;
@@ -102,10 +103,7 @@ pub(crate) fn probe<R: ListedRows>(
                 search.met.matching += masks.iter().map(|mask| u64::from(mask.count_ones())).sum::<u64>();
                 let first = groups.start * GROUP as u32;
                 let range = first..groups.end * GROUP as u32;
-                search.run(&lists.bits, base, range, |position| {
-                    let at = (position - first) as usize;
-                    masks[at / GROUP] >> (at % GROUP) & 1 == 1
-                })?;
+                search.run(&lists.bits, base, range, Some(&masks), |_| true)?;
             }
         }
     }
@@ -153,12 +151,14 @@ impl<R: ListedRows> Search<'_, '_, R> {
         if self.scan.min_score > f32::NEG_INFINITY { self.scan.min_score } else { self.top.bar() }
     }
 
-    /// Goes through the rows of a range, by whole groups.
+    /// Goes through the rows of a range, by whole groups; with `masks`, one for each group, only through the rows that
+    /// they have.
     fn run(
         &mut self,
         bits: &BitsQuery,
         base: f32,
         range: Range<u32>,
+        masks: Option<&[u16]>,
         counts: impl Fn(u32) -> bool,
     ) -> Result<(), R::Error> {
         let first = range.start / GROUP as u32;
@@ -166,7 +166,7 @@ impl<R: ListedRows> Search<'_, '_, R> {
         let (codes, factors) = self.rows.bits(groups)?;
         self.met.scanned += (factors.len() / GROUP_FACTORS * GROUP) as u64;
         let bar = self.bar();
-        bits.scan(codes, factors, base, bar, |group, mut mask| {
+        let found = |group: usize, mut mask: u16| {
             let start = (first + group as u32) * GROUP as u32;
             while mask != 0 {
                 let position = start + mask.trailing_zeros();
@@ -184,7 +184,11 @@ impl<R: ListedRows> Search<'_, '_, R> {
                 }
             }
             self.bar()
-        });
+        };
+        match masks {
+            Some(masks) => bits.scan_some(codes, factors, masks, base, bar, found),
+            None => bits.scan(codes, factors, base, bar, found),
+        }
         self.failed.take().map_or(Ok(()), Err)?;
         self.decide()
     }

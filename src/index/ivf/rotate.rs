@@ -5,6 +5,8 @@
 //! order, so that every machine rotates alike. Where the length is no power of two, the transform takes in turn the
 //! first and the last values, as many as the power of two below; all values are mixed after a few rounds.
 
+use crate::kernel::hadamard;
+
 /// Rounds of signs and transform.
 const ROUNDS: usize = 3;
 
@@ -52,31 +54,6 @@ impl Rotation {
             values.iter_mut().zip(factors).for_each(|(v, f)| *v *= f);
             hadamard(&mut values[Self::start(self.len, self.span, round)..][..self.span]);
         }
-    }
-}
-
-/// The transform without its factor; the length is a power of two.
-fn hadamard(values: &mut [f32]) {
-    let mut half = values.len() / 2;
-    while half >= 8 {
-        for pair in values.chunks_exact_mut(2 * half) {
-            let (a, b) = pair.split_at_mut(half);
-            for (a, b) in a.as_chunks_mut::<8>().0.iter_mut().zip(b.as_chunks_mut::<8>().0) {
-                for i in 0..8 {
-                    (a[i], b[i]) = (a[i] + b[i], a[i] - b[i]);
-                }
-            }
-        }
-        half /= 2;
-    }
-    while half > 0 {
-        for pair in values.chunks_exact_mut(2 * half) {
-            let (a, b) = pair.split_at_mut(half);
-            for (a, b) in a.iter_mut().zip(b) {
-                (*a, *b) = (*a + *b, *a - *b);
-            }
-        }
-        half /= 2;
     }
 }
 

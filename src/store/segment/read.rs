@@ -488,19 +488,34 @@ impl ListedRows for Segment {
     }
 }
 
+/// Bytes of norms that stay in a cache of the third level, beside what else is in it.
+const CACHED: usize = 8 << 20;
+
 impl Rows for Segment {
     type Error = StoreError;
 
-    fn soon_page(&self, position: u32) {
+    fn codes(&self, position: u32) -> Result<&[i8], StoreError> {
         let at = position as usize;
-        self.soon_bytes(Kind::Codes, at * self.dims..at * self.dims + 1);
-        self.soon_bytes(Kind::InvNorms, at * self.blocks * 4..at * self.blocks * 4 + 1);
+        Ok(bytemuck::cast_slice(self.bytes(Kind::Codes, at * self.dims..(at + 1) * self.dims)?))
+    }
+
+    fn norms_are_far(&self) -> bool {
+        self.len(Kind::InvNorms) > CACHED
+    }
+
+    fn soon_codes(&self, position: u32) {
+        let at = position as usize;
+        self.soon_bytes(Kind::Codes, at * self.dims..(at + 1) * self.dims);
+    }
+
+    fn soon_norms(&self, position: u32) {
+        let at = position as usize;
+        self.soon_bytes(Kind::InvNorms, at * self.blocks * 4..(at + 1) * self.blocks * 4);
     }
 
     fn soon(&self, position: u32) {
-        let at = position as usize;
-        self.soon_bytes(Kind::Codes, at * self.dims..(at + 1) * self.dims);
-        self.soon_bytes(Kind::InvNorms, at * self.blocks * 4..(at + 1) * self.blocks * 4);
+        self.soon_codes(position);
+        self.soon_norms(position);
     }
 
     fn soon_whole(&self, position: u32) {

@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use roaring::RoaringBitmap;
@@ -13,12 +12,12 @@ use super::super::frame::Uuid;
 use super::super::memory::MemoryDisk;
 use super::super::record::Hash;
 use super::super::snapshot::path_hash;
-use super::write::Group;
+use super::write::{Group, Terms};
 use super::*;
 use crate::cancel::Stop;
 use crate::index::ListedRows;
 use crate::kernel::bits::{self, GROUP_FACTORS};
-use crate::tags::{TagSet, Term};
+use crate::tags::Term;
 use crate::vector::{Layout, RowCode};
 
 const UUID: Uuid = [9; 16];
@@ -74,8 +73,10 @@ impl RowSource for Images {
         Ok(path_hash(&UUID, &self.paths[row as usize]))
     }
     fn terms(&self, row: u32, terms: &mut Terms, out: &mut Vec<u32>) -> Result<(), StoreError> {
-        let colour = ["red", "green"][row as usize % 2];
-        out.push(terms.number(&Term::new(0, colour)));
+        // Twice, as damage may have it, and not in their order.
+        for term in [size(row), colour(row), size(row)] {
+            out.push(terms.number(&term));
+        }
         Ok(())
     }
     fn lists(&self) -> Option<(u64, &[u32])> {
@@ -84,6 +85,14 @@ impl RowSource for Images {
     fn bits(&self, groups: Range<u32>) -> Result<Vec<Group>, StoreError> {
         Ok(groups.map(|_| (vec![0x5a; bits::group_bytes(DIMS)], [0; GROUP_FACTORS])).collect())
     }
+}
+
+fn colour(row: u32) -> Term {
+    Term::new(0, ["red", "green"][row as usize % 2])
+}
+
+fn size(row: u32) -> Term {
+    Term::new(1, ["s", "m", "l"][row as usize % 3])
 }
 
 fn layout() -> Layout {
@@ -325,4 +334,45 @@ fn looking_ahead_ends() {
     let forged = open_forged(&forged, false).unwrap();
     assert!(matches!(forged.tags(0), Err(StoreError::Corrupt { .. })));
     Step::ALL.iter().for_each(|&step| forged.soon_hit(0, step));
+}
+
+#[test]
+fn the_terms_of_a_row_ascend_and_none_stands_twice() {
+    let (bytes, sealed) = file(false);
+    let segment = open(&bytes, sealed, false).unwrap();
+    let mut numbers = Vec::new();
+    for row in 0..ROWS {
+        assert_eq!(segment.tags(row).unwrap().terms(), [colour(row), size(row)]);
+        numbers.clear();
+        let mut keep = |number| {
+            numbers.push(number);
+            Ok(())
+        };
+        segment.each_term(row, &mut keep).unwrap();
+        assert!(numbers.len() == 2 && numbers.is_sorted(), "{numbers:?}");
+    }
+    let of = |term: &Term| segment.postings(term).unwrap().into_iter().collect::<Vec<_>>();
+    assert_eq!(of(&colour(1)), (0..ROWS).filter(|row| row % 2 == 1).collect::<Vec<_>>());
+    assert_eq!(of(&size(2)), (0..ROWS).filter(|row| row % 3 == 2).collect::<Vec<_>>());
+    assert!(of(&Term::new(1, "xl")).is_empty());
+}
+
+#[test]
+fn terms_of_other_segments_are_read_once() {
+    let mut terms = Terms::default();
+    let red = terms.number(&colour(0));
+    let mut read = 0;
+    let mut of = |part, its, term: &Term| {
+        terms.number_of((part, its, 2), || {
+            read += 1;
+            Ok(term.clone())
+        })
+    };
+    for _ in 0..3 {
+        assert_eq!(of(5, 0, &colour(1)).unwrap(), red + 1);
+        assert_eq!(of(5, 1, &colour(0)).unwrap(), red);
+        assert_eq!(of(2, 1, &colour(1)).unwrap(), red + 1);
+    }
+    assert_eq!(read, 3);
+    assert!(terms.number_of((5, 7, 2), || Err(StoreError::Stopped(String::new()))).is_err());
 }
