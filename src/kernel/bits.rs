@@ -33,7 +33,8 @@ pub(crate) fn group_bytes(dims: usize) -> usize {
 #[derive(Debug, Clone)]
 pub(crate) struct BitsQuery {
     words: Vec<Word>,
-    /// The words two by two, for sums of single rows.
+    /// The words two by two, for sums of single rows with AVX2.
+    #[cfg(target_arch = "x86_64")]
     pairs: Vec<Pair>,
     /// For AVX2; made by the first scan that uses them.
     #[cfg(target_arch = "x86_64")]
@@ -54,12 +55,14 @@ struct Word {
 }
 
 /// The same of two words, the first in the lower half.
+#[cfg(target_arch = "x86_64")]
 #[derive(Debug, Clone, Copy)]
 struct Pair {
     sign: u64,
     planes: [u64; PLANES],
 }
 
+#[cfg(target_arch = "x86_64")]
 impl Pair {
     fn new(first: Word, second: Word) -> Self {
         let both = |a: u32, b: u32| u64::from(b) << 32 | u64::from(a);
@@ -110,8 +113,10 @@ impl BitsQuery {
             word
         });
         let words: Vec<Word> = words.collect();
+        #[cfg(target_arch = "x86_64")]
         let pairs = words.chunks(2).map(|pair| Pair::new(pair[0], pair.get(1).copied().unwrap_or_default()));
         Self {
+            #[cfg(target_arch = "x86_64")]
             pairs: pairs.collect(),
             words,
             #[cfg(target_arch = "x86_64")]
@@ -196,6 +201,7 @@ impl BitsQuery {
     }
 
     /// Which of a few rows of a group reach `bar`.
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     fn few(&self, group: &[u8], factors: &[u8; GROUP_FACTORS], mut mask: u16, base: f32, bar: f32) -> u16 {
         let (words, mut reach) = (group.as_chunks::<WORD>().0, 0);
@@ -401,6 +407,21 @@ mod x86 {
     /// Rows of a group up to which their sums are made one by one.
     const FEW: u32 = 4;
 
+    /// Without AVX2: with it compilers count the bits of the four planes by vector code, which takes longer than four
+    /// instructions that count.
+    #[target_feature(enable = "popcnt")]
+    #[inline(never)]
+    fn few(
+        query: &BitsQuery,
+        group: &[u8],
+        factors: &[u8; GROUP_FACTORS],
+        mask: u16,
+        base: f32,
+        bar: f32,
+    ) -> u16 {
+        query.few(group, factors, mask, base, bar)
+    }
+
     #[target_feature(enable = "avx2,popcnt")]
     fn some256(
         query: &BitsQuery,
@@ -414,7 +435,7 @@ mod x86 {
         for (number, ((group, factors), &mask)) in groups.zip(masks).enumerate() {
             let reach = match mask.count_ones() {
                 0 => 0,
-                1..=FEW => query.few(group, factors, mask, base, bar),
+                1..=FEW => few(query, group, factors, mask, base, bar),
                 _ => mask & group256(query, tables, group, factors, base, bar),
             };
             if reach != 0 {

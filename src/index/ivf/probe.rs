@@ -98,11 +98,9 @@ pub(crate) fn probe<R: ListedRows>(
                 .run(&lists.bits, base, range, None, |position| !any_dead || !scan.dead.contains(position))?;
         }
         Some(only) => {
-            search.met.matching = 0;
-            for (groups, masks) in runs(only, range) {
-                search.met.matching += masks.iter().map(|mask| u64::from(mask.count_ones())).sum::<u64>();
-                let first = groups.start * GROUP as u32;
-                let range = first..groups.end * GROUP as u32;
+            let (masks, matching) = masks(only, &range);
+            search.met.matching = matching;
+            if matching > 0 {
                 search.run(&lists.bits, base, range, Some(&masks), |_| true)?;
             }
         }
@@ -110,25 +108,16 @@ pub(crate) fn probe<R: ListedRows>(
     Ok(met)
 }
 
-/// Runs of groups with rows of a bitmap in a range, and of each group which.
-fn runs(only: &RoaringBitmap, range: Range<u32>) -> Vec<(Range<u32>, Vec<u16>)> {
-    let mut runs: Vec<(Range<u32>, Vec<u16>)> = Vec::new();
-    for position in only.range(range) {
-        let (group, bit) = (position / GROUP as u32, 1 << (position % GROUP as u32));
-        match runs.last_mut() {
-            Some((groups, masks)) if group + 1 == groups.end => {
-                if let Some(mask) = masks.last_mut() {
-                    *mask |= bit;
-                }
-            }
-            Some((groups, masks)) if group == groups.end => {
-                groups.end += 1;
-                masks.push(bit);
-            }
-            _ => runs.push((group..group + 1, vec![bit])),
-        }
+/// Of each group that a range has a part in, which of its rows a bitmap has, and how many those are in all.
+fn masks(only: &RoaringBitmap, range: &Range<u32>) -> (Vec<u16>, u64) {
+    let first = range.start / GROUP as u32;
+    let mut masks = vec![0u16; (range.end.div_ceil(GROUP as u32) - first) as usize];
+    let mut count = 0;
+    for position in only.range(range.clone()) {
+        masks[(position / GROUP as u32 - first) as usize] |= 1 << (position % GROUP as u32);
+        count += 1;
     }
-    runs
+    (masks, count)
 }
 
 /// Candidates that wait for their memory together.
@@ -164,7 +153,11 @@ impl<R: ListedRows> Search<'_, '_, R> {
         let first = range.start / GROUP as u32;
         let groups = first..range.end.div_ceil(GROUP as u32);
         let (codes, factors) = self.rows.bits(groups)?;
-        self.met.scanned += (factors.len() / GROUP_FACTORS * GROUP) as u64;
+        let groups = match masks {
+            Some(masks) => masks.iter().filter(|mask| **mask != 0).count(),
+            None => factors.len() / GROUP_FACTORS,
+        };
+        self.met.scanned += (groups * GROUP) as u64;
         let bar = self.bar();
         let found = |group: usize, mut mask: u16| {
             let start = (first + group as u32) * GROUP as u32;
