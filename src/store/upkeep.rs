@@ -31,10 +31,8 @@ const GROWTH: u64 = 4;
 const UNEVEN_PERCENT: u64 = 150;
 /// Rows of a training sample for each list.
 const SAMPLE_PER_LIST: u64 = 48;
-/// Rows that gaps are measured with, at least and at most: with few, buildings of the same images differ in their gaps.
-const MEASURED: [u64; 2] = [400, 1000];
-/// Each is compared with all rows, in so many comparisons together unless that were too few rows.
-const COMPARISONS: u64 = 4_000_000_000;
+/// Rows that gaps are measured with.
+const MEASURED: u64 = 400;
 /// What share of the best rows lies in the lists that are searched, for each reach: the share that is found is smaller
 /// by less than .003.
 const SHARES: [f32; 3] = [0.955, 0.987, 0.996];
@@ -439,8 +437,7 @@ impl Core {
         stop: Stop<'_>,
     ) -> Result<[[f32; 3]; 3], StoreError> {
         let sealed: u64 = snapshot.sealed.iter().map(|s| u64::from(s.segment.rows())).sum();
-        let measured = (COMPARISONS / sealed.max(1)).clamp(MEASURED[0], MEASURED[1]);
-        let queries: Vec<Place> = every(snapshot, sealed.div_ceil(measured))
+        let queries: Vec<Place> = every(snapshot, sealed.div_ceil(MEASURED))
             .filter(|place| snapshot.segment(place.part).is_some())
             .collect();
         let deepest = *DEPTHS.last().unwrap_or(&10) as usize;
