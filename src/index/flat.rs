@@ -105,6 +105,7 @@ pub(crate) fn scan<R: Rows, Q: Score>(
                 next(&mut ahead);
                 open.clear();
                 likely.clear();
+                // Norms that are near are asked for with the codes, and none is done without.
                 if !far {
                     std::mem::swap(&mut open, &mut batch);
                 }
@@ -242,6 +243,8 @@ mod tests {
         codes: Vec<i8>,
         inv_norms: Vec<[u8; 4]>,
         read: Cell<usize>,
+        /// How often norms were read.
+        runs: Cell<usize>,
         far: bool,
     }
 
@@ -249,7 +252,7 @@ mod tests {
         fn new(rows: Vec<RowCode>) -> Self {
             let codes = rows.iter().flat_map(|row| row.codes.clone()).collect();
             let inv_norms = rows.iter().flat_map(|row| &row.inv_norms).map(|v| v.to_le_bytes()).collect();
-            Self { rows, codes, inv_norms, read: Cell::new(0), far: false }
+            Self { rows, codes, inv_norms, read: Cell::new(0), runs: Cell::new(0), far: false }
         }
     }
 
@@ -257,6 +260,7 @@ mod tests {
         type Error = Infallible;
 
         fn run(&self, range: Range<u32>) -> Result<RowRun<'_>, Infallible> {
+            self.runs.set(self.runs.get() + 1);
             let (codes, blocks) =
                 (self.codes.len() / self.rows.len(), self.inv_norms.len() / self.rows.len());
             // Runs end anywhere.
@@ -272,7 +276,8 @@ mod tests {
         }
 
         fn codes(&self, position: u32) -> Result<&[i8], Infallible> {
-            self.run(position..position + 1).map(|run| run.codes)
+            let (codes, at) = (self.codes.len() / self.rows.len(), position as usize);
+            Ok(&self.codes[at * codes..(at + 1) * codes])
         }
 
         fn fine(&self, position: u32) -> Result<&[u8], Infallible> {
@@ -385,7 +390,15 @@ mod tests {
         };
         let mut top = Top::new(10);
         scan(&held, &query, &all, 256, 2, &mut top).unwrap();
-        assert_eq!(top.into_sorted()[0].place.position, 77);
+        let best = top.into_sorted();
+        assert_eq!(best[0].place.position, 77);
         assert!(held.read.get() < 1_000, "{} of 20,000 fine planes read", held.read.get());
+
+        // The same rows, lying apart: most norms are not read either.
+        let only: RoaringBitmap = (0..20_000).collect();
+        let (held, mut again) = (Held { far: true, runs: Cell::new(0), ..held }, Top::new(10));
+        let counts = scan(&held, &query, &Scan { only: Some(&only), ..all }, 256, 2, &mut again).unwrap();
+        assert_eq!((counts, again.into_sorted()), ((20_000, 20_000), best));
+        assert!(held.runs.get() < 2_000, "{} norms of 20,000 rows read", held.runs.get());
     }
 }

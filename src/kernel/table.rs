@@ -10,8 +10,8 @@ use std::ops::Range;
 pub(crate) const LANES: usize = 16;
 /// Bytes of four values of each centre of a group.
 const CHUNK: usize = LANES * 4;
-/// Rows taken together through the table.
-const TILE: usize = 8;
+/// Rows that are best taken together through a table.
+pub(crate) const TILE: usize = 8;
 /// Tiles taken together through a part of the table.
 const TILES: usize = 32;
 /// Bytes of such a part: half of a second-level cache.
@@ -95,7 +95,6 @@ impl Table {
     ) {
         out.iter_mut().for_each(Vec::clear);
         self.run(0..self.groups(), rows, factors, &mut All(out));
-        out.iter_mut().for_each(|scores| scores.truncate(self.centres));
     }
 
     /// Goes on with what each of the rows has found nearest, with the centres of some groups.
@@ -106,7 +105,6 @@ impl Table {
         factors: &[f32],
         nearest: &mut Nearest<R>,
     ) {
-        nearest.centres = self.centres;
         self.run(groups, rows, factors, nearest);
     }
 
@@ -186,7 +184,8 @@ impl TableRow {
 
 /// What is done with the scores of some rows with the centres of a group.
 trait Sink<const R: usize> {
-    fn take(&mut self, group: usize, scores: &[[f32; LANES]; R]);
+    /// The first `real` lanes are centres; the others pad the last group.
+    fn take(&mut self, group: usize, real: usize, scores: &[[f32; LANES]; R]);
 }
 
 /// Keeps all of them.
@@ -194,34 +193,33 @@ struct All<'a, const R: usize>(&'a mut [Vec<f32>; R]);
 
 impl<const R: usize> Sink<R> for All<'_, R> {
     #[inline(always)]
-    fn take(&mut self, _: usize, scores: &[[f32; LANES]; R]) {
-        self.0.iter_mut().zip(scores).for_each(|(all, scores)| all.extend_from_slice(scores));
+    fn take(&mut self, _: usize, real: usize, scores: &[[f32; LANES]; R]) {
+        self.0.iter_mut().zip(scores).for_each(|(all, scores)| all.extend_from_slice(&scores[..real]));
     }
 }
 
 /// The highest score that each of some rows has met in each lane, and the group that it was in.
 #[derive(Debug, Clone)]
 pub(crate) struct Nearest<const R: usize> {
-    centres: usize,
     scores: [[f32; LANES]; R],
     groups: [[u32; LANES]; R],
 }
 
 impl<const R: usize> Default for Nearest<R> {
     fn default() -> Self {
-        Self { centres: 0, scores: [[f32::NEG_INFINITY; LANES]; R], groups: [[0; LANES]; R] }
+        Self { scores: [[f32::NEG_INFINITY; LANES]; R], groups: [[0; LANES]; R] }
     }
 }
 
 impl<const R: usize> Nearest<R> {
     /// What rows have found that were met one by one.
     pub(crate) fn gather(rows: [&Nearest<1>; R]) -> Self {
-        Self { centres: 0, scores: rows.map(|row| row.scores[0]), groups: rows.map(|row| row.groups[0]) }
+        Self { scores: rows.map(|row| row.scores[0]), groups: rows.map(|row| row.groups[0]) }
     }
 
     /// What one of the rows has found.
     pub(crate) fn one(&self, row: usize) -> Nearest<1> {
-        Nearest { centres: 0, scores: [self.scores[row]], groups: [self.groups[row]] }
+        Nearest { scores: [self.scores[row]], groups: [self.groups[row]] }
     }
 
     /// The nearest centre of each row; of several that are equally near, the one that `choose` gives.
@@ -241,9 +239,7 @@ impl<const R: usize> Nearest<R> {
 
 impl<const R: usize> Sink<R> for Nearest<R> {
     #[inline(always)]
-    fn take(&mut self, group: usize, scores: &[[f32; LANES]; R]) {
-        // Centres that only pad the last group do not count.
-        let real = (self.centres - group * LANES).min(LANES);
+    fn take(&mut self, group: usize, real: usize, scores: &[[f32; LANES]; R]) {
         for ((best, at), scores) in self.scores.iter_mut().zip(&mut self.groups).zip(scores) {
             let mut scores = *scores;
             scores[real..].fill(f32::NEG_INFINITY);
@@ -307,7 +303,7 @@ fn run<const R: usize>(
                 }
             }
         }
-        each.take(number, &scores);
+        each.take(number, (table.centres - number * LANES).min(LANES), &scores);
     }
 }
 
@@ -528,16 +524,12 @@ mod tests {
                 table.scores(row, &factors, &mut scores);
                 let mut plain = [Vec::new()];
                 run(&table, 0..table.groups(), &[row], &factors, &mut All(&mut plain), portable);
-                let [mut plain] = plain;
-                plain.truncate(centres);
-                prop_assert_eq!(&plain, &scores);
+                prop_assert_eq!(&plain[0], &scores);
                 #[cfg(target_arch = "x86_64")]
                 if let Some(kernel) = x86::Avx2::new() {
                     let mut other = [Vec::new()];
                     kernel.run(&table, 0..table.groups(), &[row], &factors, &mut All(&mut other));
-                    let [mut other] = other;
-                    other.truncate(centres);
-                    prop_assert_eq!(&other, &scores);
+                    prop_assert_eq!(&other[0], &scores);
                 }
                 let best = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
                 prop_assert_eq!(scores.iter().position(|&s| s == best), Some(nearest as usize));

@@ -6,7 +6,7 @@ use super::code::{Factors, encode};
 use super::groups::{GROUPED, Groups};
 use super::rotate::Rotation;
 use crate::kernel::bits;
-use crate::kernel::table::{Table, TableRow};
+use crate::kernel::table::{TILE, Table, TableRow};
 
 /// Centres of the lists of an instance, shared by all segments that were made with them.
 ///
@@ -31,9 +31,6 @@ pub(crate) struct Centroids {
     groups: OnceLock<Arc<Groups>>,
     rotation: Rotation,
 }
-
-/// Rows that meet a table together.
-const TILE: usize = 8;
 
 impl Centroids {
     /// `weights`, one a block with a sum of 1, make the metric that rows are assigned by.

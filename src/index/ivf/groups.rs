@@ -10,7 +10,7 @@ use std::ops::Range;
 use super::centroids::Centroids;
 use super::kmeans::{Sample, Threads, train};
 use crate::cancel::Stop;
-use crate::kernel::table::{LANES, Nearest, Table, TableRow};
+use crate::kernel::table::{LANES, Nearest, TILE, Table, TableRow};
 
 /// With fewer lists a row meets all centres.
 pub(crate) const GROUPED: usize = 512;
@@ -20,8 +20,6 @@ const GROUP_LISTS: usize = 16;
 const GAP: f32 = 0.3;
 /// of so many groups at most.
 const MOST: usize = 48;
-/// Rows that meet the centres of a group together.
-const TILE: usize = 8;
 
 /// Groups of the centres of one [`Centroids`].
 #[derive(Debug, Clone)]
@@ -186,7 +184,8 @@ mod tests {
         centroids.assign_by_all(&rows, &mut nearest);
         let by_all = begun.elapsed() - by_groups;
         let same = found.iter().zip(&nearest).filter(|(a, b)| a == b).count();
-        println!("{same} of {}; {by_groups:?} for {by_all:?}", rows.len());
+        let heap = centroids.heap_bytes() / lists;
+        println!("{same} of {}; {by_groups:?} for {by_all:?}; {heap} bytes a list", rows.len());
         assert!(same * 100 >= rows.len() * 95);
     }
 }

@@ -139,6 +139,14 @@ impl BitsQuery {
         self.tables.get_or_init(|| self.words.iter().map(Word::tables).collect())
     }
 
+    /// How many groups codes and factors are of, or a panic; see [`scan`](Self::scan).
+    fn groups(&self, codes: &[u8], factors: &[u8]) -> usize {
+        let stride = self.words.len() * WORD;
+        assert!(stride > 0 && codes.len().is_multiple_of(stride));
+        assert_eq!(codes.len() / stride * GROUP_FACTORS, factors.len());
+        codes.len() / stride
+    }
+
     /// Goes through the groups of `codes` and their `factors` and calls `found` with the number of a group, and which
     /// of its rows may score at least `bar` (lowest bit first), if any may; goes on with the bar that it returns. The
     /// bound of a row is `base + a * dot + e * width`.
@@ -153,9 +161,7 @@ impl BitsQuery {
         bar: f32,
         found: impl FnMut(usize, u16) -> f32,
     ) {
-        let stride = self.words.len() * WORD;
-        assert!(stride > 0 && codes.len().is_multiple_of(stride));
-        assert_eq!(codes.len() / stride * GROUP_FACTORS, factors.len());
+        self.groups(codes, factors);
         #[cfg(target_arch = "x86_64")]
         {
             if let Some(kernel) = x86::Avx512::new() {
@@ -187,10 +193,7 @@ impl BitsQuery {
         bar: f32,
         found: impl FnMut(usize, u16) -> f32,
     ) {
-        let stride = self.words.len() * WORD;
-        assert!(stride > 0 && codes.len().is_multiple_of(stride));
-        assert_eq!(codes.len() / stride * GROUP_FACTORS, factors.len());
-        assert_eq!(codes.len() / stride, masks.len());
+        assert_eq!(self.groups(codes, factors), masks.len());
         #[cfg(target_arch = "x86_64")]
         if x86::Avx512::new().is_none()
             && let Some(kernel) = x86::Avx2::new()

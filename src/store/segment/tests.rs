@@ -15,7 +15,7 @@ use super::super::snapshot::path_hash;
 use super::write::{Group, Terms};
 use super::*;
 use crate::cancel::Stop;
-use crate::index::ListedRows;
+use crate::index::{ListedRows, Rows};
 use crate::kernel::bits::{self, GROUP_FACTORS};
 use crate::tags::Term;
 use crate::vector::{Layout, RowCode};
@@ -375,4 +375,17 @@ fn terms_of_other_segments_are_read_once() {
     }
     assert_eq!(read, 3);
     assert!(terms.number_of((5, 7, 2), || Err(StoreError::Stopped(String::new()))).is_err());
+}
+
+#[test]
+fn codes_of_a_row_are_those_of_its_run_and_checked() {
+    let (bytes, sealed) = file(false);
+    let segment = open(&bytes, sealed, false).unwrap();
+    for row in 0..ROWS {
+        assert_eq!(segment.codes(row).unwrap(), segment.run(row..row + 1).unwrap().codes);
+    }
+    let mut damaged = bytes.clone();
+    damaged[segment.place(Kind::Codes).end - 1] ^= 1;
+    let segment = open(&damaged, sealed, false).unwrap();
+    assert!(matches!(segment.codes(ROWS - 1), Err(StoreError::Corrupt { .. })));
 }
