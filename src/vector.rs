@@ -191,12 +191,29 @@ impl RowCode {
 
     /// The vector that is kept, each block of unit norm.
     pub(crate) fn decode(&self, layout: &Layout) -> Vec<f32> {
-        let values = self.values();
-        layout
-            .ranges()
-            .zip(&self.inv_norms)
-            .flat_map(|(range, &inv)| values[range].iter().map(move |&v| f32::from(v) * inv))
-            .collect()
+        let mut out = Vec::with_capacity(layout.dims());
+        decode(layout, &self.codes, &self.fine, self.inv_norms.iter().copied(), &mut out);
+        out
+    }
+}
+
+/// Appends the vector that two planes and one over the norm of each block stand for, each block of unit norm.
+pub(crate) fn decode(
+    layout: &Layout,
+    codes: &[i8],
+    fine: &[u8],
+    inv_norms: impl Iterator<Item = f32>,
+    out: &mut Vec<f32>,
+) {
+    let first = out.len();
+    let (pairs, last) = codes.as_chunks::<2>();
+    let value = |code: i8, rest: u8| f32::from(16 * i16::from(code) + i16::from(rest) - 8);
+    out.extend(
+        pairs.iter().zip(fine).flat_map(|(&[a, b], rests)| [value(a, rests & 15), value(b, rests >> 4)]),
+    );
+    out.extend(last.iter().zip(&fine[pairs.len()..]).map(|(&code, rests)| value(code, rests & 15)));
+    for (range, inv) in layout.ranges().zip(inv_norms) {
+        out[first..][range].iter_mut().for_each(|value| *value *= inv);
     }
 }
 

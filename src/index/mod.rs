@@ -12,7 +12,7 @@ pub(crate) use copies::{CodedView, CopyCode, HASH_MOST, hash_score};
 pub(crate) use deep::Locator;
 pub(crate) use flat::{Scan, Score, scan, visit};
 pub(crate) use ivf::{
-    Centroids, DEPTHS, Encoder, Gaps, ListQuery, OVERLONG, Reach, Sample, Threads, probe, train,
+    Centroids, DEPTHS, Encoder, Gaps, ListQuery, OVERLONG, Reach, Sample, Threads, divide, probe, train,
 };
 pub(crate) use query::QueryCode;
 pub(crate) use rows::{ListedRows, RowRun, Rows, inv_norm};

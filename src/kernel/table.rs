@@ -26,16 +26,29 @@ pub(crate) struct Table {
     bytes: Vec<u8>,
 }
 
-/// A row as the table reads it: blocks padded with zeros to multiples of four.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct TableRow {
-    codes: Vec<i8>,
-    /// Of each four of them those at even and those at odd places, two of 16 bits in one number, for AVX2.
+/// Rows as the table reads them: blocks padded with zeros to multiples of four.
+#[derive(Debug, Clone)]
+pub(crate) struct TableRows {
+    /// Dimensions of each block.
+    blocks: Vec<usize>,
+    /// Fours of a row.
+    chunks: usize,
+    codes: Vec<[i8; 4]>,
+    /// Of each four codes those at even and those at odd places, two of 16 bits in one number, for AVX2.
     wide: Vec<[i32; 2]>,
     /// Of each block -128 times the sum of the codes.
     starts: Vec<i32>,
     /// Of each block what its dot product is multiplied by.
     factors: Vec<f32>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TableRow<'a> {
+    codes: &'a [[i8; 4]],
+    wide: &'a [[i32; 2]],
+    starts: &'a [i32],
+    factors: &'a [f32],
 }
 
 impl Table {
@@ -47,13 +60,15 @@ impl Table {
         let stride: usize = chunks.iter().sum();
         let mut bytes = vec![128; centres.div_ceil(LANES) * stride * CHUNK];
         for (centre, codes) in codes.chunks_exact(dims).enumerate() {
-            let group = &mut bytes[centre / LANES * stride * CHUNK..][..stride * CHUNK];
-            let (mut from, mut first) = (0, 0);
-            for (&block, &chunks) in blocks.iter().zip(&chunks) {
-                for (i, &code) in codes[from..from + block].iter().enumerate() {
-                    group[(first + i / 4) * CHUNK + centre % LANES * 4 + i % 4] = code.cast_unsigned() ^ 0x80;
+            let lane = &mut bytes[centre / LANES * stride * CHUNK..][..stride * CHUNK];
+            let mut lane = lane.as_chunks_mut::<4>().0[centre % LANES..].iter_mut().step_by(LANES);
+            let mut from = 0;
+            for &block in blocks {
+                for (codes, four) in codes[from..from + block].chunks(4).zip(&mut lane) {
+                    let pairs = four.iter_mut().zip(codes);
+                    pairs.for_each(|(byte, code)| *byte = code.cast_unsigned() ^ 0x80);
                 }
-                (from, first) = (from + block, first + chunks);
+                from += block;
             }
         }
         Self { chunks, centres, bytes }
@@ -61,6 +76,21 @@ impl Table {
 
     pub(crate) fn centres(&self) -> usize {
         self.centres
+    }
+
+    /// A table of some of the centres.
+    pub(crate) fn part(&self, centres: &[u32]) -> Self {
+        let stride = self.stride();
+        let mut bytes = vec![128; centres.len().div_ceil(LANES) * stride];
+        for (at, &centre) in centres.iter().enumerate() {
+            let centre = centre as usize;
+            let from = &self.bytes[centre / LANES * stride..][..stride];
+            let to = &mut bytes[at / LANES * stride..][..stride];
+            let fours = to.as_chunks_mut::<4>().0[at % LANES..].iter_mut().step_by(LANES);
+            let its = from.as_chunks::<4>().0[centre % LANES..].iter().step_by(LANES);
+            fours.zip(its).for_each(|(four, its)| *four = *its);
+        }
+        Self { chunks: self.chunks.clone(), centres: centres.len(), bytes }
     }
 
     /// Bytes on the heap.
@@ -80,7 +110,7 @@ impl Table {
 
     /// The scores of a row with every centre: over the blocks in order, the sum of
     /// `dot * row.factor[block] * factors[centre, block]`. `out` is cleared and filled.
-    pub(crate) fn scores(&self, row: &TableRow, factors: &[f32], out: &mut Vec<f32>) {
+    pub(crate) fn scores(&self, row: TableRow<'_>, factors: &[f32], out: &mut Vec<f32>) {
         let mut all = [std::mem::take(out)];
         self.scores_of(&[row], factors, &mut all);
         [*out] = all;
@@ -89,7 +119,7 @@ impl Table {
     /// [`scores`](Self::scores) of some rows at once.
     pub(crate) fn scores_of<const R: usize>(
         &self,
-        rows: &[&TableRow; R],
+        rows: &[TableRow<'_>; R],
         factors: &[f32],
         out: &mut [Vec<f32>; R],
     ) {
@@ -101,7 +131,7 @@ impl Table {
     pub(crate) fn go_on<const R: usize>(
         &self,
         groups: Range<usize>,
-        rows: &[&TableRow; R],
+        rows: &[TableRow<'_>; R],
         factors: &[f32],
         nearest: &mut Nearest<R>,
     ) {
@@ -118,23 +148,24 @@ impl Table {
     }
 
     /// Of each row the centre of the highest score, the first of equals.
-    pub(crate) fn nearest(&self, rows: &[TableRow], factors: &[f32], out: &mut Vec<u32>) {
-        let (tiles, rest) = rows.as_chunks::<TILE>();
+    pub(crate) fn nearest(&self, rows: &TableRows, factors: &[f32], out: &mut Vec<u32>) {
         let step = (CACHED / self.stride().max(1)).max(1);
-        for tiles in tiles.chunks(TILES) {
-            let mut best = vec![Nearest::<TILE>::default(); tiles.len()];
+        let tiled = rows.len() - rows.len() % TILE;
+        for first in (0..tiled).step_by(TILES * TILE) {
+            let tiles = (tiled - first).min(TILES * TILE) / TILE;
+            let mut best = vec![Nearest::<TILE>::default(); tiles];
             // A part of the table that stays in the cache, for many rows.
             for from in (0..self.groups()).step_by(step) {
                 let groups = from..self.groups().min(from + step);
-                for (tile, best) in tiles.iter().zip(&mut best) {
-                    self.go_on(groups.clone(), &tile.each_ref(), factors, best);
+                for (tile, best) in best.iter_mut().enumerate() {
+                    self.go_on(groups.clone(), &rows.tile(first + tile * TILE), factors, best);
                 }
             }
             out.extend(best.iter().flat_map(|best| best.centres(u32::min)));
         }
-        for row in rest {
+        for row in tiled..rows.len() {
             let mut best = Nearest::default();
-            self.go_on(0..self.groups(), &[row], factors, &mut best);
+            self.go_on(0..self.groups(), &[rows.get(row)], factors, &mut best);
             out.extend(best.centres(u32::min));
         }
     }
@@ -143,12 +174,12 @@ impl Table {
     fn run<const R: usize>(
         &self,
         groups: Range<usize>,
-        rows: &[&TableRow; R],
+        rows: &[TableRow<'_>; R],
         factors: &[f32],
         each: &mut impl Sink<R>,
     ) {
         assert_eq!(factors.len(), self.factors());
-        let len = self.chunks.iter().sum::<usize>() * 4;
+        let len = self.chunks.iter().sum::<usize>();
         assert!(rows.iter().all(|row| row.codes.len() == len && row.factors.len() == self.chunks.len()));
         #[cfg(target_arch = "x86_64")]
         {
@@ -163,22 +194,64 @@ impl Table {
     }
 }
 
-impl TableRow {
+impl TableRows {
+    /// No rows, with room for so many. `blocks` are the dimensions of each block.
+    pub(crate) fn new(blocks: &[usize], room: usize) -> Self {
+        let chunks = blocks.iter().map(|dims| dims.div_ceil(4)).sum();
+        Self {
+            blocks: blocks.to_vec(),
+            chunks,
+            codes: Vec::with_capacity(room * chunks),
+            wide: Vec::with_capacity(room * chunks),
+            starts: Vec::with_capacity(room * blocks.len()),
+            factors: Vec::with_capacity(room * blocks.len()),
+        }
+    }
+
+    /// One row.
+    pub(crate) fn of(blocks: &[usize], codes: &[i8], factors: &[f32]) -> Self {
+        let mut rows = Self::new(blocks, 1);
+        rows.push(codes, factors);
+        rows
+    }
+
     /// `factors`: one a block.
-    pub(crate) fn new(blocks: &[usize], codes: &[i8], factors: &[f32]) -> Self {
-        let mut row = Self { factors: factors.to_vec(), ..Self::default() };
-        let mut from = 0;
-        for &block in blocks {
+    pub(crate) fn push(&mut self, codes: &[i8], factors: &[f32]) {
+        let (first, mut from) = (self.codes.len(), 0);
+        for &block in &self.blocks {
             let codes = &codes[from..from + block];
-            row.codes.extend_from_slice(codes);
-            row.codes.resize(row.codes.len().next_multiple_of(4), 0);
-            row.starts.push(-128 * codes.iter().map(|&c| i32::from(c)).sum::<i32>());
+            let (fours, rest) = codes.as_chunks::<4>();
+            self.codes.extend_from_slice(fours);
+            if !rest.is_empty() {
+                let mut last = [0; 4];
+                last[..rest.len()].copy_from_slice(rest);
+                self.codes.push(last);
+            }
+            self.starts.push(-128 * codes.iter().map(|&c| i32::from(c)).sum::<i32>());
             from += block;
         }
         let pair = |a: i8, b: i8| i32::from(b) << 16 | i32::from(i16::from(a).cast_unsigned());
-        let wide = |&[a, b, c, d]: &[i8; 4]| [pair(a, c), pair(b, d)];
-        row.wide = row.codes.as_chunks().0.iter().map(wide).collect();
-        row
+        self.wide.extend(self.codes[first..].iter().map(|&[a, b, c, d]| [pair(a, c), pair(b, d)]));
+        self.factors.extend_from_slice(&factors[..self.blocks.len()]);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.factors.len() / self.blocks.len().max(1)
+    }
+
+    pub(crate) fn get(&self, row: usize) -> TableRow<'_> {
+        let (chunks, blocks) = (self.chunks, self.blocks.len());
+        TableRow {
+            codes: &self.codes[row * chunks..][..chunks],
+            wide: &self.wide[row * chunks..][..chunks],
+            starts: &self.starts[row * blocks..][..blocks],
+            factors: &self.factors[row * blocks..][..blocks],
+        }
+    }
+
+    /// Rows from `first` on.
+    pub(crate) fn tile<const R: usize>(&self, first: usize) -> [TableRow<'_>; R] {
+        std::array::from_fn(|at| self.get(first + at))
     }
 }
 
@@ -256,14 +329,14 @@ impl<const R: usize> Sink<R> for Nearest<R> {
 
 /// The values of some rows in one block.
 struct Values<'a, const R: usize> {
-    rows: &'a [&'a TableRow; R],
+    rows: &'a [TableRow<'a>; R],
     chunks: Range<usize>,
 }
 
 impl<'a, const R: usize> Values<'a, R> {
     #[inline(always)]
     fn codes(&self) -> [&'a [[i8; 4]]; R] {
-        self.rows.map(|row| &row.codes.as_chunks().0[self.chunks.clone()])
+        self.rows.map(|row| &row.codes[self.chunks.clone()])
     }
 
     #[inline(always)]
@@ -278,7 +351,7 @@ impl<'a, const R: usize> Values<'a, R> {
 fn run<const R: usize>(
     table: &Table,
     groups: Range<usize>,
-    rows: &[&TableRow; R],
+    rows: &[TableRow<'_>; R],
     factors: &[f32],
     each: &mut impl Sink<R>,
     dots: impl Fn(&[[u8; CHUNK]], Values<'_, R>, [i32; R]) -> [[i32; LANES]; R],
@@ -353,7 +426,7 @@ mod x86 {
             self,
             table: &Table,
             groups: Range<usize>,
-            rows: &[&TableRow; R],
+            rows: &[TableRow<'_>; R],
             factors: &[f32],
             each: &mut impl Sink<R>,
         ) {
@@ -366,7 +439,7 @@ mod x86 {
     fn run512<const R: usize>(
         table: &Table,
         groups: Range<usize>,
-        rows: &[&TableRow; R],
+        rows: &[TableRow<'_>; R],
         factors: &[f32],
         each: &mut impl Sink<R>,
     ) {
@@ -413,7 +486,7 @@ mod x86 {
             self,
             table: &Table,
             groups: Range<usize>,
-            rows: &[&TableRow; R],
+            rows: &[TableRow<'_>; R],
             factors: &[f32],
             each: &mut impl Sink<R>,
         ) {
@@ -426,7 +499,7 @@ mod x86 {
     fn run256<const R: usize>(
         table: &Table,
         groups: Range<usize>,
-        rows: &[&TableRow; R],
+        rows: &[TableRow<'_>; R],
         factors: &[f32],
         each: &mut impl Sink<R>,
     ) {
@@ -511,15 +584,15 @@ mod tests {
             let codes: Vec<i8> = (0..centres * dims).map(|_| (next() % 255) as i8).collect();
             let table = Table::new(&blocks, &codes);
             let factors: Vec<f32> = (0..table.factors()).map(|_| (next() % 1000) as f32 * 1e-4).collect();
-            let rows: Vec<TableRow> = (0..9)
-                .map(|_| {
-                    let row: Vec<i8> = (0..dims).map(|_| (next() % 255) as i8).collect();
-                    TableRow::new(&blocks, &row, &vec![0.5; blocks.len()])
-                })
-                .collect();
+            let mut rows = TableRows::new(&blocks, 9);
+            for _ in 0..9 {
+                let row: Vec<i8> = (0..dims).map(|_| (next() % 255) as i8).collect();
+                rows.push(&row, &vec![0.5; blocks.len()]);
+            }
             let mut nearest = Vec::new();
             table.nearest(&rows, &factors, &mut nearest);
-            for (row, nearest) in rows.iter().zip(nearest) {
+            for (row, nearest) in nearest.into_iter().enumerate() {
+                let row = rows.get(row);
                 let mut scores = Vec::new();
                 table.scores(row, &factors, &mut scores);
                 let mut plain = [Vec::new()];
@@ -535,12 +608,12 @@ mod tests {
                 prop_assert_eq!(scores.iter().position(|&s| s == best), Some(nearest as usize));
             }
             let mut exact = Vec::new();
-            table.scores(&rows[0], &factors, &mut exact);
+            table.scores(rows.get(0), &factors, &mut exact);
             for (centre, score) in exact.iter().enumerate() {
                 let (mut from, mut padded, mut sum) = (0, 0, 0.0f32);
                 for (block, &len) in blocks.iter().enumerate() {
                     let dot: i32 = (0..len)
-                        .map(|i| i32::from(codes[centre * dims + from + i]) * i32::from(rows[0].codes[padded + i]))
+                        .map(|i| i32::from(codes[centre * dims + from + i]) * i32::from(rows.get(0).codes.as_flattened()[padded + i]))
                         .sum();
                     sum += dot as f32 * 0.5 * factors[table.factor(centre, block)];
                     (from, padded) = (from + len, padded + len.next_multiple_of(4));

@@ -11,7 +11,8 @@ use super::segment::{Group, RowSource, Terms};
 use super::snapshot::{Sealed, Snapshot, path_hash};
 use crate::index::{self, Encoder, ListedRows, Place};
 use crate::kernel::bits::{self, GROUP, GROUP_FACTORS};
-use crate::kernel::table::TableRow;
+use crate::kernel::table::TableRows;
+use crate::vector::decode;
 
 /// Segments of one size class that are merged: a row is rewritten once for each time the instance grows so many
 /// times larger.
@@ -38,11 +39,13 @@ struct Row {
     list: u32,
     order: u64,
     place: Place,
+    /// It stays in the list that it lies in, so its code stays what it is.
+    kept: bool,
 }
 
 impl<'a> LiveRows<'a> {
-    /// The rows of `parts`, in lists around `centres` if there are any: rows that lie in such lists already stay in
-    /// theirs, others are assigned.
+    /// The rows of `parts`, in lists around `centres` if there are any: rows that lie in lists around the same centres
+    /// already stay in theirs, others are assigned.
     pub(crate) fn of(
         snapshot: &'a Snapshot,
         parts: &[u32],
@@ -50,29 +53,21 @@ impl<'a> LiveRows<'a> {
     ) -> Result<Self, StoreError> {
         let mut rows = Vec::new();
         for &part in parts {
-            let (count, dead) = snapshot.part(part);
-            let segment = snapshot.segment(part).filter(|s| s.centres() == centres.map(|c| c.entry.id));
-            let first = rows.len();
-            let mut add = |list: u32, range: Range<u32>| -> Result<(), StoreError> {
+            let (kept, others) = ranges(snapshot, part, centres)?;
+            let dead = snapshot.dead(part);
+            let mut add = |list: u32, range: Range<u32>, kept: bool| -> Result<(), StoreError> {
                 for position in range.filter(|&position| !dead.contains(position)) {
                     let place = Place { part, position };
-                    rows.push(Row { list, order: snapshot.order(place)?, place });
+                    rows.push(Row { list, order: snapshot.order(place)?, place, kept });
                 }
                 Ok(())
             };
-            match (centres, segment) {
-                (Some(centres), Some(segment)) => {
-                    for list in 0..centres.centroids.lists() as u32 {
-                        add(list, segment.list(list)?)?;
-                    }
-                }
-                _ => add(0, 0..count)?,
-            }
-            if let (Some(centres), None) = (centres, segment) {
-                rows[first..]
-                    .par_chunks_mut(ASSIGNED)
-                    .try_for_each(|rows| assign(snapshot, centres, rows))?;
-            }
+            kept.into_iter().try_for_each(|(list, range)| add(list, range, true))?;
+            others.into_iter().try_for_each(|range| add(0, range, false))?;
+        }
+        if let Some(centres) = centres {
+            let mut others: Vec<&mut Row> = rows.iter_mut().filter(|row| !row.kept).collect();
+            others.par_chunks_mut(ASSIGNED).try_for_each(|rows| assign(snapshot, centres, rows))?;
         }
         rows.par_sort_unstable();
         let lists = centres.map_or(0, |centres| centres.centroids.lists());
@@ -100,7 +95,6 @@ impl<'a> LiveRows<'a> {
     /// Writes the code of one row into the codes of a group and gives its factors.
     fn encode(
         &self,
-        centres: &Centres,
         encoder: &mut Encoder<'_>,
         row: Row,
         group: &mut [u8],
@@ -109,9 +103,7 @@ impl<'a> LiveRows<'a> {
         let put = |word: usize, bytes: [u8; 4], group: &mut [u8]| {
             group[(word * GROUP + lane) * 4..][..4].copy_from_slice(&bytes);
         };
-        let segment = self.snapshot.segment(row.place.part);
-        if let Some(segment) = segment.filter(|segment| segment.centres() == Some(centres.entry.id)) {
-            // Lists around the same centres: the code stays what it is.
+        if let Some(segment) = self.snapshot.segment(row.place.part).filter(|_| row.kept) {
             let (from, at) = (row.place.position / GROUP as u32, row.place.position as usize % GROUP);
             let (codes, factors) = segment.bits(from..from + 1)?;
             for (word, rows) in codes.as_chunks::<{ GROUP * 4 }>().0.iter().enumerate() {
@@ -119,8 +111,10 @@ impl<'a> LiveRows<'a> {
             }
             return Ok(factors.as_chunks().0[at]);
         }
-        let values = self.snapshot.code(row.place)?.decode(&self.snapshot.layout);
-        let (words, factors) = encoder.encode(row.list, &values);
+        let (run, fine) = (self.snapshot.row(row.place)?, self.snapshot.fine(row.place)?);
+        let inv_norms = run.inv_norms.iter().map(index::inv_norm);
+        let decode = |out: &mut Vec<f32>| decode(&self.snapshot.layout, run.codes, fine, inv_norms, out);
+        let (words, factors) = encoder.encode(row.list, decode);
         for (word, bits) in words.iter().enumerate() {
             put(word, bits.to_le_bytes(), group);
         }
@@ -129,14 +123,44 @@ impl<'a> LiveRows<'a> {
     }
 }
 
+/// Lists and their ranges in a part.
+type Lists = Vec<(u32, Range<u32>)>;
+
+/// The rows of a part that stay in the lists that they are in, and the others.
+fn ranges(
+    snapshot: &Snapshot,
+    part: u32,
+    centres: Option<&Centres>,
+) -> Result<(Lists, Vec<Range<u32>>), StoreError> {
+    let all = 0..snapshot.part(part).0;
+    let segment = snapshot.segment(part).and_then(|segment| Some((segment, segment.centres()?)));
+    let (Some(centres), Some((segment, own))) = (centres, segment) else {
+        return Ok((Vec::new(), vec![all]));
+    };
+    let older = snapshot.centres.iter().find(|centres| centres.entry.id == own);
+    let keeps = match older {
+        Some(_) if own == centres.entry.id => vec![true; centres.centroids.lists()],
+        Some(older) => centres.centroids.keeps(&older.centroids),
+        None => return Ok((Vec::new(), vec![all])),
+    };
+    let (mut kept, mut others) = (Vec::new(), Vec::new());
+    for (list, is_kept) in (0..).zip(keeps) {
+        let range = segment.list(list)?;
+        if is_kept { kept.push((list, range)) } else { others.push(range) }
+    }
+    Ok((kept, others))
+}
+
 /// Finds the lists of rows.
-fn assign(snapshot: &Snapshot, centres: &Centres, rows: &mut [Row]) -> Result<(), StoreError> {
-    let mut asked = Vec::with_capacity(rows.len());
+fn assign(snapshot: &Snapshot, centres: &Centres, rows: &mut [&mut Row]) -> Result<(), StoreError> {
+    let mut asked = TableRows::new(centres.centroids.blocks(), rows.len());
+    let mut factors = Vec::new();
     for row in &*rows {
         let run = snapshot.row(row.place)?;
         // Of the upper eight bits alone: sixteen times as much as of the whole values.
-        let inv: Vec<f32> = run.inv_norms.iter().map(|inv| 16.0 * index::inv_norm(inv)).collect();
-        asked.push(TableRow::new(centres.centroids.blocks(), run.codes, &inv));
+        factors.clear();
+        factors.extend(run.inv_norms.iter().map(|inv| 16.0 * index::inv_norm(inv)));
+        asked.push(run.codes, &factors);
     }
     let mut lists = Vec::with_capacity(rows.len());
     centres.centroids.assign(&asked, &mut lists);
@@ -203,7 +227,7 @@ impl RowSource for LiveRows<'_> {
             let (mut codes, mut factors) = (vec![0; bits::group_bytes(dims)], [0; GROUP_FACTORS]);
             let rows = self.rows.get(group as usize * GROUP..).unwrap_or_default().iter().take(GROUP);
             for (lane, row) in rows.enumerate() {
-                let own = self.encode(centres, encoder, *row, &mut codes, lane)?;
+                let own = self.encode(encoder, *row, &mut codes, lane)?;
                 factors[lane * 4..][..4].copy_from_slice(&own);
             }
             Ok((codes, factors))

@@ -48,6 +48,7 @@ mod segment;
 mod snapshot;
 mod sync;
 mod tail;
+mod training;
 mod upkeep;
 mod verify;
 mod writer;

@@ -1,41 +1,24 @@
-//! What is built beside the writer: segments of frozen tails, merged segments, centres of lists. Each is made from a
-//! snapshot without a lock, and then published by the writer, which accounts for what changed meanwhile.
+//! What is built beside the writer: segments of frozen tails, and merged segments. Each is made from a snapshot without a
+//! lock, and then published by the writer, which accounts for what changed meanwhile. `training.rs` does so for centres.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use rayon::prelude::*;
 use roaring::RoaringBitmap;
 
-use super::centres::{self, Centres};
 use super::compact::{self, LiveRows};
 use super::error::StoreError;
-use super::lookup::Look;
-use super::manifest::{CentresEntry, SegmentEntry};
+use super::manifest::SegmentEntry;
 use super::segment::{self, Segment};
 use super::snapshot::{Sealed, Snapshot};
 use super::sync::{self, MutexGuard};
 use super::writer::{Built, Writer};
 use super::{Core, lock, lock_writer};
 use crate::cancel::{CancelToken, Stop};
-use crate::index::{
-    DEPTHS, Gaps, ListQuery, ListedRows, OVERLONG, Place, QueryCode, Reach, Sample, Threads, Top, train,
-};
 
 /// Frozen tails that may wait; the commit that would make another waits itself.
 pub(super) const MAX_FROZEN: usize = 2;
-/// Centres are trained again when the instance has so many times the images that it had.
-const GROWTH: u64 = 4;
-/// Or only half as many more, in percent, when the images that came since lie in few lists: when one of those is overlong.
-const UNEVEN_PERCENT: u64 = 150;
-/// Rows of a training sample for each list.
-const SAMPLE_PER_LIST: u64 = 48;
-/// Rows that gaps are measured with.
-const MEASURED: u64 = 400;
-/// What share of the best rows lies in the lists that are searched, for each reach: the share that is found is smaller
-/// by less than .003.
-const SHARES: [f32; 3] = [0.955, 0.987, 0.996];
 /// After a failure the threads wait so long, unless somebody asks.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -64,18 +47,12 @@ impl Upkeep {
     }
 }
 
-/// Lists for so many images: about four times the root, in powers of two.
-fn lists_for(images: u64) -> usize {
-    let exponent = (4.0 * (images as f64).sqrt()).log2().round();
-    1 << (exponent as u32).clamp(6, 15)
-}
-
 impl Core {
     fn upkeep(&self) -> MutexGuard<'_, Upkeep> {
         lock(&self.upkeep)
     }
 
-    fn open_writer(&self) -> Result<MutexGuard<'_, Writer>, StoreError> {
+    pub(super) fn open_writer(&self) -> Result<MutexGuard<'_, Writer>, StoreError> {
         self.writer.as_ref().map(lock_writer).ok_or(StoreError::ReadOnly)
     }
 
@@ -237,7 +214,8 @@ impl Core {
     pub(crate) fn merge_next(&self) -> Result<bool, StoreError> {
         let _one = lock(&self.merging);
         let snapshot = self.snapshot();
-        if self.train_due(&snapshot, false, self.stop(None))? {
+        let stop = self.stop(None);
+        if self.train_due(&snapshot, false, stop)? || self.divide_due(&snapshot, false, stop)? {
             return Ok(true);
         }
         let parts = compact::due(&snapshot);
@@ -262,7 +240,9 @@ impl Core {
         self.optimizing.store(true, Ordering::Relaxed);
         let optimized = self.guarded(|| {
             let _one = lock(&self.merging);
-            self.train_due(&self.snapshot(), true, stop)?;
+            if !self.train_due(&self.snapshot(), true, stop)? {
+                self.divide_due(&self.snapshot(), true, stop)?;
+            }
             let snapshot = self.snapshot();
             let parts: Vec<u32> = (0..snapshot.sealed.len() as u32).collect();
             let any_dead = snapshot.sealed.iter().any(|sealed| !sealed.dead.is_empty());
@@ -327,194 +307,5 @@ impl Core {
         })?;
         let entry = SegmentEntry { id, len: file.len, rows: file.rows, crc: file.crc, dead: None, centres };
         Ok(Some(Built { entry, sealed: Sealed { segment: Arc::new(segment), dead: Arc::default() } }))
-    }
-
-    /// Trains centres when the instance has grown enough; says whether it did. `soon`: also when it grew by less, for
-    /// everything is written anew anyway.
-    fn train_due(&self, snapshot: &Snapshot, soon: bool, stop: Stop<'_>) -> Result<bool, StoreError> {
-        let options = self.open_writer()?.options.clone();
-        let sealed: u64 = snapshot.sealed.iter().map(|s| u64::from(s.segment.rows()) - s.dead.len()).sum();
-        let at = match snapshot.centres.last() {
-            None => options.train_rows,
-            Some(centres) if is_uneven(snapshot, centres)? => {
-                centres.entry.trained_at.saturating_mul(UNEVEN_PERCENT) / 100
-            }
-            Some(centres) if soon => centres.entry.trained_at.saturating_mul(GROWTH / 2),
-            Some(centres) => centres.entry.trained_at.saturating_mul(GROWTH),
-        };
-        if sealed == 0 || sealed < at {
-            return Ok(false);
-        }
-        self.train(snapshot, sealed, lists_for(sealed), stop).map(|()| true)
-    }
-
-    /// Trains centres on the first of many images that are being added, if there are none or if those there are were
-    /// for far fewer.
-    pub(crate) fn train_for_import(
-        &self,
-        first: &Snapshot,
-        expected: u64,
-        stop: Stop<'_>,
-    ) -> Result<(), StoreError> {
-        let snapshot = self.snapshot();
-        let at = match snapshot.centres.last() {
-            None => self.open_writer()?.options.train_rows,
-            Some(centres) => centres.entry.trained_at.saturating_mul(GROWTH),
-        };
-        // A run that is small beside what is there says little of the whole.
-        if expected < at || first.live() < snapshot.live() {
-            return Ok(());
-        }
-        self.train(first, expected, lists_for(expected), stop)
-    }
-
-    fn train(
-        &self,
-        snapshot: &Snapshot,
-        images: u64,
-        lists: usize,
-        stop: Stop<'_>,
-    ) -> Result<(), StoreError> {
-        let weights = self.open_writer()?.options.weights.clone();
-        let first = weights.first().cloned().unwrap_or_default();
-        let blocks: Vec<usize> = snapshot.layout.ranges().map(|range| range.len()).collect();
-        let (mut codes, mut inv_norms) = (Vec::new(), Vec::new());
-        let there = images.min(snapshot.live());
-        for place in every(snapshot, there / (lists as u64 * SAMPLE_PER_LIST)) {
-            let row = snapshot.row(place)?;
-            codes.extend_from_slice(row.codes);
-            // Of the upper eight bits alone: sixteen times as much as of the whole values.
-            inv_norms.extend(row.inv_norms.iter().map(|inv| 16.0 * crate::index::inv_norm(inv)));
-        }
-        let sample = Sample { blocks: &blocks, codes: &codes, inv_norms: &inv_norms };
-        let centroids = train(&sample, lists, &first, stop, Threads::Pool);
-        let centroids =
-            centroids.ok_or_else(|| StoreError::Stopped("the instance is being closed".to_owned()))?;
-        let id = self.open_writer()?.take_number()?;
-        let crc = centres::write(&*self.disk, &self.dir, &snapshot.uuid, id, &centroids)?;
-        let entry = CentresEntry { id, crc, trained_at: images, gaps: None };
-        let mut writer = self.open_writer()?;
-        let published = writer.publish_centres(Centres { entry, centroids: Arc::new(centroids) });
-        self.publish(&writer);
-        published
-    }
-
-    /// Measures how far below the best list the best rows lie, when all segments have lists around the newest centres
-    /// and nothing was measured yet; says whether it did.
-    fn measure_due(&self, snapshot: &Snapshot, stop: Stop<'_>) -> Result<bool, StoreError> {
-        let Some(centres) = snapshot.centres.last() else { return Ok(false) };
-        let newest = Some(centres.entry.id);
-        let listed = snapshot.sealed.iter().all(|sealed| sealed.segment.centres() == newest);
-        if centres.entry.gaps.is_some() || !listed || snapshot.sealed.is_empty() {
-            return Ok(false);
-        }
-        let weights = self.open_writer()?.options.weights.clone();
-        let mut of_modes: Vec<[[f32; 3]; 3]> = Vec::new();
-        for (mode, own) in weights.iter().enumerate() {
-            // Modes of equal weights, such as all of a model with one block, have equal gaps.
-            let known = weights[..mode].iter().position(|other| other == own);
-            let gaps = match known {
-                Some(other) => of_modes[other],
-                None => self.measure(snapshot, centres, own, stop)?,
-            };
-            of_modes.push(gaps);
-        }
-        let mut measured = centres.clone();
-        measured.entry.gaps = Some(Gaps { of_modes });
-        let mut writer = self.open_writer()?;
-        let published = writer.publish_centres(measured);
-        self.publish(&writer);
-        published.map(|()| true)
-    }
-
-    /// For each depth and reach, the gap within which the wanted share of the best rows lies, of rows of the instance
-    /// as queries (which are not counted themselves).
-    fn measure(
-        &self,
-        snapshot: &Snapshot,
-        centres: &Centres,
-        weights: &[f32],
-        stop: Stop<'_>,
-    ) -> Result<[[f32; 3]; 3], StoreError> {
-        let sealed: u64 = snapshot.sealed.iter().map(|s| u64::from(s.segment.rows())).sum();
-        let queries: Vec<Place> = every(snapshot, sealed.div_ceil(MEASURED))
-            .filter(|place| snapshot.segment(place.part).is_some())
-            .collect();
-        let deepest = *DEPTHS.last().unwrap_or(&10) as usize;
-        let below: Vec<Vec<f32>> = queries
-            .par_iter()
-            .map(|&place| {
-                if stop.asked() {
-                    return Err(StoreError::Stopped("the instance is being closed".to_owned()));
-                }
-                let row = snapshot.code(place)?;
-                let query = QueryCode::new(&snapshot.layout, &row, weights);
-                let mut lists = ListQuery::new(&centres.centroids, &snapshot.layout, &row, weights);
-                let mut top = Top::new(deepest + 1);
-                let all =
-                    Look { only: None, share: 1.0, min_score: f32::NEG_INFINITY, until: None, stop: None };
-                snapshot.probe_band(centres.entry.id, &query, &mut lists, f32::INFINITY, &all, &mut top)?;
-                let mut below = Vec::with_capacity(deepest);
-                for ranked in top.into_sorted().into_iter().filter(|ranked| ranked.place != place) {
-                    below.push(lists.below_best(snapshot.list_of(ranked.place)?));
-                }
-                Ok(below)
-            })
-            .collect::<Result<_, _>>()?;
-        let mut gaps = [[0.0; 3]; 3];
-        for (depth, gaps) in DEPTHS.iter().zip(&mut gaps) {
-            let mut all: Vec<f32> =
-                below.iter().flat_map(|below| below.iter().take(*depth as usize)).copied().collect();
-            all.sort_unstable_by(f32::total_cmp);
-            for reach in Reach::ALL {
-                let at = (all.len() as f32 * SHARES[reach as usize]).ceil() as usize;
-                gaps[reach as usize] = all.get(at.clamp(1, all.len().max(1)) - 1).copied().unwrap_or(1.0);
-            }
-        }
-        Ok(gaps)
-    }
-}
-
-/// Whether one of the lists around some centres has more than its share of the rows by far.
-fn is_uneven(snapshot: &Snapshot, centres: &Centres) -> Result<bool, StoreError> {
-    let mut lengths = vec![0u64; centres.centroids.lists()];
-    for sealed in snapshot.sealed.iter().filter(|s| s.segment.centres() == Some(centres.entry.id)) {
-        for (list, length) in (0..).zip(&mut lengths) {
-            let range = sealed.segment.list(list)?;
-            *length += u64::from(range.end - range.start);
-        }
-    }
-    let (longest, rows) = (lengths.iter().max().copied().unwrap_or_default(), lengths.iter().sum::<u64>());
-    // Of few rows the longest list says little.
-    Ok(rows >= 16 * lengths.len() as u64 && longest > OVERLONG as u64 * rows / lengths.len() as u64)
-}
-
-/// Every `step`-th row that is not dead.
-fn every(snapshot: &Snapshot, step: u64) -> impl Iterator<Item = Place> + '_ {
-    let step = usize::try_from(step.max(1)).unwrap_or(usize::MAX);
-    snapshot.parts().flat_map(move |part| {
-        let (rows, dead) = snapshot.part(part);
-        let positions = (0..rows).step_by(step);
-        positions.filter(|&p| !dead.contains(p)).map(move |position| Place { part, position })
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lists_grow_with_the_root() {
-        let of = [
-            (1, 64),
-            (50_000, 1024),
-            (200_000, 2048),
-            (1_000_000, 4096),
-            (30_000_000, 16_384),
-            (u64::MAX, 32_768),
-        ];
-        for (images, lists) in of {
-            assert_eq!(lists_for(images), lists, "{images}");
-        }
     }
 }

@@ -1,12 +1,16 @@
 //! The centres of lists: to which list a row goes, which lists a query looks at first.
 
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use super::code::{Factors, encode};
 use super::groups::{GROUPED, Groups};
 use super::rotate::Rotation;
 use crate::kernel::bits;
-use crate::kernel::table::{TILE, Table, TableRow};
+use crate::kernel::table::{TILE, Table, TableRow, TableRows};
+
+/// Lists beside a divided one whose rows may be nearer to a piece of it than to their own centre.
+const BESIDE: usize = 16;
 
 /// Centres of the lists of an instance, shared by all segments that were made with them.
 ///
@@ -119,23 +123,11 @@ impl Centroids {
             + self.groups.get().map_or(0, |groups| groups.heap_bytes())
     }
 
-    /// The same without the centres that `keep` does not name.
-    pub(super) fn retain(&self, keep: impl Fn(usize) -> bool) -> Self {
-        let (dims, blocks) = (self.blocks.iter().sum::<usize>(), self.blocks.len());
-        let kept = (0..self.lists()).filter(|&list| keep(list));
-        let (mut codes, mut scales) = (Vec::new(), Vec::new());
-        for list in kept {
-            codes.extend_from_slice(&self.codes[list * dims..][..dims]);
-            scales.extend_from_slice(&self.scales[list * blocks..][..blocks]);
-        }
-        Self::new(&self.blocks, codes, scales, &self.weights)
-    }
-
     /// The list of each row. A row's factors make each of its blocks one of unit norm.
     ///
     /// The same rows get the same lists, on every machine and in whatever company. With many lists a row meets only the
     /// centres that are in the groups nearest to it.
-    pub(crate) fn assign(&self, rows: &[TableRow], out: &mut Vec<u32>) {
+    pub(crate) fn assign(&self, rows: &TableRows, out: &mut Vec<u32>) {
         if self.lists() < GROUPED {
             self.assign_by_all(rows, out);
         } else {
@@ -144,47 +136,132 @@ impl Centroids {
     }
 
     /// The same among all centres.
-    pub(super) fn assign_by_all(&self, rows: &[TableRow], out: &mut Vec<u32>) {
+    pub(super) fn assign_by_all(&self, rows: &TableRows, out: &mut Vec<u32>) {
         self.table.nearest(rows, &self.assign, out);
     }
 
     fn group(&self) -> Groups {
-        let blocks = self.blocks.len();
-        let direction = |list: usize| {
-            let norm = norm(&self.squares[list * blocks..], &self.weights);
-            let scales = self.scales[list * blocks..][..blocks].iter();
-            scales.map(move |scale| if norm > 0.0 { scale / norm } else { 0.0 })
-        };
-        let directions: Vec<f32> = (0..self.lists()).flat_map(direction).collect();
+        let directions: Vec<f32> = (0..self.lists()).flat_map(|list| self.direction(list)).collect();
         let factor = |list: usize, block: usize| self.assign[self.table.factor(list, block)];
         Groups::new(&self.blocks, &self.codes, &directions, &self.weights, factor)
     }
 
-    /// Calls `each` with the number of each row and a list, for the lists whose cosine with the row is at most `gap` below
+    /// Calls `each` with the number of each row, a list and its cosine, for the lists whose cosine with the row is at most `gap` below
     /// that of the nearest; for the `most` nearest of them when there are more.
     pub(super) fn near_lists(
         &self,
-        rows: &[TableRow],
+        rows: &TableRows,
         gap: f32,
         most: usize,
-        mut each: impl FnMut(usize, u32),
+        mut each: impl FnMut(usize, u32, f32),
     ) {
         let mut near = Vec::new();
         let mut take = |row: usize, scores: &[f32]| {
             highest(scores, gap, most, &mut near);
-            near.iter().for_each(|&list| each(row, list));
+            near.iter().for_each(|&list| each(row, list, scores[list as usize]));
         };
-        let (tiles, rest) = rows.as_chunks::<TILE>();
+        let tiled = rows.len() - rows.len() % TILE;
         let mut scores: [Vec<f32>; TILE] = Default::default();
-        for (tile, first) in tiles.iter().zip((0..).step_by(TILE)) {
-            self.table.scores_of(&tile.each_ref(), &self.assign, &mut scores);
+        for first in (0..tiled).step_by(TILE) {
+            self.table.scores_of(&rows.tile(first), &self.assign, &mut scores);
             (first..).zip(&scores).for_each(|(row, scores)| take(row, scores));
         }
         let [scores, ..] = &mut scores;
-        for (number, row) in (tiles.len() * TILE..).zip(rest) {
-            self.table.scores(row, &self.assign, scores);
-            take(number, scores);
+        for row in tiled..rows.len() {
+            self.table.scores(rows.get(row), &self.assign, scores);
+            take(row, scores);
         }
+    }
+
+    /// Of each list the `most` lists whose centres are nearest to its own, by number.
+    pub(super) fn neighbours(&self, lists: Range<usize>, most: usize) -> Vec<Vec<u32>> {
+        let dims: usize = self.blocks.iter().sum();
+        let mut centres = TableRows::new(&self.blocks, lists.len());
+        for list in lists.clone() {
+            centres.push(&self.codes[list * dims..][..dims], &self.direction(list).collect::<Vec<f32>>());
+        }
+        let mut near = vec![Vec::new(); lists.len()];
+        self.near_lists(&centres, f32::INFINITY, most, |at, list, _| near[at].push(list));
+        near.iter_mut().for_each(|near| near.sort_unstable());
+        near
+    }
+
+    /// The same with other centres in the place of some: the first of them under the number of the one that goes, the
+    /// others behind all.
+    pub(crate) fn divided(&self, pieces: &[(u32, Self)]) -> Self {
+        let (dims, blocks) = (self.blocks.iter().sum::<usize>(), self.blocks.len());
+        let (mut codes, mut scales) = (self.codes.clone(), self.scales.clone());
+        for (list, pieces) in pieces {
+            let (list, (its, others)) = (*list as usize, pieces.codes.split_at(dims));
+            codes[list * dims..][..dims].copy_from_slice(its);
+            codes.extend_from_slice(others);
+            let (its, others) = pieces.scales.split_at(blocks);
+            scales[list * blocks..][..blocks].copy_from_slice(its);
+            scales.extend_from_slice(others);
+        }
+        Self::new(&self.blocks, codes, scales, &self.weights)
+    }
+
+    /// Of each list around `older` centres, whether its rows stay in the list of that number: it is around the same
+    /// centre, and none that is not among those is near to it.
+    pub(crate) fn keeps(&self, older: &Self) -> Vec<bool> {
+        let (dims, blocks) = (self.blocks.iter().sum::<usize>(), self.blocks.len());
+        let same = |list: usize| {
+            self.codes.get(list * dims..(list + 1) * dims) == older.codes.get(list * dims..(list + 1) * dims)
+                && self.scales.get(list * blocks..(list + 1) * blocks)
+                    == older.scales.get(list * blocks..(list + 1) * blocks)
+        };
+        let others: Vec<usize> = (0..self.lists()).filter(|&list| !same(list)).collect();
+        let mut keeps: Vec<bool> = (0..older.lists()).map(same).collect();
+        if 2 * others.len() > self.lists() {
+            // A training made them.
+            keeps.fill(false);
+            return keeps;
+        }
+        for list in others {
+            for near in self.neighbours(list..list + 1, BESIDE).concat() {
+                if let Some(keeps) = keeps.get_mut(near as usize) {
+                    *keeps = false;
+                }
+            }
+        }
+        keeps
+    }
+
+    /// The list of each row, of those of `among`.
+    pub(super) fn assign_among(&self, among: &[u32], rows: &TableRows, out: &mut Vec<u32>) {
+        let (table, factors) = self.part(among);
+        let first = out.len();
+        table.nearest(rows, &factors, out);
+        out[first..].iter_mut().for_each(|list| *list = among[*list as usize]);
+    }
+
+    /// The table of some of the centres, and its factors.
+    fn part(&self, lists: &[u32]) -> (Table, Vec<f32>) {
+        let table = self.table.part(lists);
+        let mut factors = vec![0.0; table.factors()];
+        for (at, &list) in lists.iter().enumerate() {
+            for block in 0..self.blocks.len() {
+                factors[table.factor(at, block)] = self.assign[self.table.factor(list as usize, block)];
+            }
+        }
+        (table, factors)
+    }
+
+    /// What makes each block of a centre's code part of a vector of unit norm, in the metric that rows are assigned by.
+    fn direction(&self, list: usize) -> impl Iterator<Item = f32> {
+        let blocks = self.blocks.len();
+        let norm = norm(&self.squares[list * blocks..], &self.weights);
+        let scales = self.scales[list * blocks..][..blocks].iter();
+        scales.map(move |scale| if norm > 0.0 { scale / norm } else { 0.0 })
+    }
+
+    /// The cosine of a row with the centre of a list, in the metric that rows are assigned by.
+    #[cfg(test)]
+    pub(super) fn cosine(&self, list: u32, row: TableRow<'_>) -> f32 {
+        let ((table, factors), mut scores) = (self.part(&[list]), Vec::new());
+        table.scores(row, &factors, &mut scores);
+        scores[0]
     }
 
     /// Subtracts the centre of a list from `values`.
@@ -202,7 +279,7 @@ impl Centroids {
 
     /// The dot product of a query with every centre, and its cosine with every centre in the metric of the query's
     /// weights. A query's factors are the weight over the norm of each block.
-    pub(crate) fn rank(&self, query: &TableRow, weights: &[f32]) -> Ranking {
+    pub(crate) fn rank(&self, query: TableRow<'_>, weights: &[f32]) -> Ranking {
         let mut dots = Vec::new();
         self.table.scores(query, &self.by_lane, &mut dots);
         let squares = self.squares.chunks_exact(self.blocks.len());
@@ -250,14 +327,15 @@ impl<'a> Encoder<'a> {
         Self { centroids, values: Vec::new(), words: Vec::new() }
     }
 
-    /// The code of a row of a list, given as its values with each block of unit norm.
-    pub(crate) fn encode(&mut self, list: u32, row: &[f32]) -> (&[u32], Factors) {
+    /// The code of a row of a list; `row` appends its values, each block of unit norm.
+    pub(crate) fn encode(&mut self, list: u32, row: impl FnOnce(&mut Vec<f32>)) -> (&[u32], Factors) {
         self.values.clear();
-        self.values.extend_from_slice(row);
+        row(&mut self.values);
+        let dims = self.values.len();
         self.centroids.subtract(list, &mut self.values);
-        self.values.resize(bits::padded(row.len()), 0.0);
+        self.values.resize(bits::padded(dims), 0.0);
         self.centroids.rotation.apply(&mut self.values);
-        let factors = encode(&self.values, row.len(), &mut self.words);
+        let factors = encode(&self.values, dims, &mut self.words);
         (&self.words, factors)
     }
 }
@@ -291,5 +369,37 @@ impl Ranking {
             lists.sort_unstable_by(better);
         }
         lists
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Centres of lists in a ring, so that each is near to those beside it.
+    fn ring(lists: usize) -> Centroids {
+        let angle = |list: usize| list as f32 * std::f32::consts::TAU / lists as f32;
+        let means: Vec<f32> = (0..lists).flat_map(|list| [angle(list).cos(), angle(list).sin()]).collect();
+        Centroids::from_means(&[2], &means, &[1.0])
+    }
+
+    #[test]
+    fn lists_beside_a_divided_one_are_not_kept() {
+        let older = ring(100);
+        let at = |angle: f32| [angle.cos(), angle.sin()];
+        let pieces = Centroids::from_means(&[2], &[at(2.5), at(2.55)].concat(), &[1.0]);
+        let newer = older.divided(&[(40, pieces.clone())]);
+        assert_eq!((newer.lists(), older.lists()), (101, 100));
+        assert_eq!(newer.codes()[80..82], pieces.codes()[..2]);
+        assert_eq!(newer.codes()[200..], pieces.codes()[2..]);
+        let keeps = newer.keeps(&older);
+        let moved: Vec<usize> = (0..100).filter(|&list| !keeps[list]).collect();
+        // The list itself, and those within some seven places of it.
+        assert!(moved.contains(&40) && moved.contains(&38) && moved.contains(&42), "{moved:?}");
+        assert!(moved.len() <= BESIDE + 4 && moved.iter().all(|list| (30..=50).contains(list)), "{moved:?}");
+        // The same centres keep everything, others nothing.
+        assert!(older.keeps(&older).iter().all(|&keeps| keeps));
+        let other = Centroids::from_means(&[2], &[[0.3f32, 0.5]; 100].concat(), &[1.0]);
+        assert_eq!(other.keeps(&older), vec![false; 100]);
     }
 }

@@ -4,12 +4,16 @@ use rayon::prelude::*;
 
 use super::centroids::Centroids;
 use crate::cancel::Stop;
-use crate::kernel::table::TableRow;
+use crate::kernel::table::TableRows;
 
 /// Passes over the sample.
-const PASSES: usize = 6;
+const PASSES: usize = 8;
 /// Rows assigned at a time.
 const PART: usize = 4096;
+/// Lists that a row meets once it is in one: those whose centres are nearest to that one's.
+const NEAR: usize = 128;
+/// Lists whose rows are assigned so at a time.
+const LISTS: usize = 64;
 /// A list of more times the mean is divided, at the cost of lists that have less than one in so many of the mean.
 pub(crate) const OVERLONG: usize = 4;
 
@@ -27,13 +31,33 @@ impl Sample<'_> {
         self.inv_norms.len() / self.blocks.len()
     }
 
-    fn row(&self, row: usize) -> TableRow {
+    /// Some of the rows, as a table reads them.
+    pub(super) fn asked(&self, rows: impl ExactSizeIterator<Item = usize>) -> TableRows {
         let (dims, blocks) = (self.codes.len() / self.rows(), self.blocks.len());
-        TableRow::new(
-            self.blocks,
-            &self.codes[row * dims..][..dims],
-            &self.inv_norms[row * blocks..][..blocks],
-        )
+        let mut asked = TableRows::new(self.blocks, rows.len());
+        rows.for_each(|row| {
+            asked.push(&self.codes[row * dims..][..dims], &self.inv_norms[row * blocks..][..blocks]);
+        });
+        asked
+    }
+
+    /// Centres that are the means of some of the rows.
+    pub(super) fn means(&self, members: &[Vec<u32>], weights: &[f32]) -> Centroids {
+        let dims: usize = self.blocks.iter().sum();
+        let mut means = vec![0.0; members.len() * dims];
+        means.chunks_exact_mut(dims).zip(members).for_each(|(mean, members)| self.mean(members, mean));
+        Centroids::from_means(self.blocks, &means, weights)
+    }
+
+    /// The mean of some of the rows, each block of unit norm; as it was where there are none.
+    fn mean(&self, members: &[u32], mean: &mut [f32]) {
+        if members.is_empty() {
+            return;
+        }
+        mean.fill(0.0);
+        members.iter().for_each(|&row| self.add(row as usize, mean));
+        let share = 1.0 / members.len() as f32;
+        mean.iter_mut().for_each(|value| *value *= share);
     }
 
     /// Whether two rows are kept as the same.
@@ -60,8 +84,7 @@ impl Sample<'_> {
             if cancel.asked() {
                 return Vec::new();
             }
-            let rows: Vec<TableRow> =
-                (part * PART..self.rows().min((part + 1) * PART)).map(|row| self.row(row)).collect();
+            let rows = self.asked(part * PART..self.rows().min((part + 1) * PART));
             let mut lists = Vec::with_capacity(rows.len());
             centroids.assign(&rows, &mut lists);
             lists
@@ -73,10 +96,43 @@ impl Sample<'_> {
         };
         lists.concat()
     }
+
+    /// The same for rows that are in lists already, each of which meets only the lists nearest to its own. None when it
+    /// was called off.
+    fn assign_near(
+        &self,
+        centroids: &Centroids,
+        members: &[Vec<u32>],
+        cancel: Stop<'_>,
+        threads: Threads,
+    ) -> Option<Vec<u32>> {
+        let part = |part: usize| {
+            if cancel.asked() {
+                return None;
+            }
+            let lists = part * LISTS..members.len().min((part + 1) * LISTS);
+            let mut assigned = Vec::new();
+            for (members, near) in members[lists.clone()].iter().zip(centroids.neighbours(lists, NEAR)) {
+                let rows = self.asked(members.iter().map(|&row| row as usize));
+                centroids.assign_among(&near, &rows, &mut assigned);
+            }
+            Some(assigned)
+        };
+        let parts = 0..members.len().div_ceil(LISTS);
+        let parts: Option<Vec<Vec<u32>>> = match threads {
+            Threads::Pool => parts.into_par_iter().map(part).collect(),
+            Threads::Own => parts.map(part).collect(),
+        };
+        let mut all = vec![0; self.rows()];
+        for (&row, list) in members.iter().flatten().zip(parts?.into_iter().flatten()) {
+            all[row as usize] = list;
+        }
+        Some(all)
+    }
 }
 
 /// Who does the work.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Threads {
     /// The pool of threads that the caller is in.
     Pool,
@@ -101,22 +157,20 @@ pub(crate) fn train(
         sample.add(list * rows / lists, mean);
     }
     let mut centroids = Centroids::from_means(sample.blocks, &means, weights);
+    let mut members: Vec<Vec<u32>> = Vec::new();
     for _ in 0..PASSES {
-        let assigned = sample.assign(&centroids, cancel, threads);
+        let assigned = if members.is_empty() || lists <= 2 * NEAR {
+            sample.assign(&centroids, cancel, threads)
+        } else {
+            sample.assign_near(&centroids, &members, cancel, threads)?
+        };
         if assigned.len() < rows {
             return None;
         }
-        let mut members: Vec<Vec<u32>> = vec![Vec::new(); lists];
+        members = vec![Vec::new(); lists];
         (0u32..).zip(&assigned).for_each(|(row, &list)| members[list as usize].push(row));
         divide_the_largest(&mut members, |a, b| sample.is_same(a, b));
-        let renew = |(mean, members): (&mut [f32], &Vec<u32>)| {
-            if !members.is_empty() {
-                mean.fill(0.0);
-                members.iter().for_each(|&row| sample.add(row as usize, mean));
-                let share = 1.0 / members.len() as f32;
-                mean.iter_mut().for_each(|value| *value *= share);
-            }
-        };
+        let renew = |(mean, members): (&mut [f32], &Vec<u32>)| sample.mean(members, mean);
         match threads {
             Threads::Pool => means.par_chunks_exact_mut(dims).zip(&members).for_each(renew),
             Threads::Own => means.chunks_exact_mut(dims).zip(&members).for_each(renew),
@@ -124,6 +178,24 @@ pub(crate) fn train(
         centroids = Centroids::from_means(sample.blocks, &means, weights);
     }
     Some(centroids)
+}
+
+/// Centres for parts of one list, whose rows are the sample; none when it was called off, or when the rows are so much alike
+/// that centres do not tell them apart.
+pub(crate) fn divide(
+    sample: &Sample<'_>,
+    parts: usize,
+    weights: &[f32],
+    cancel: Stop<'_>,
+) -> Option<Centroids> {
+    let rows = sample.rows();
+    if (1..rows).all(|row| sample.is_same(0, row as u32)) {
+        return None;
+    }
+    let centroids = train(sample, parts, weights, cancel, Threads::Pool)?;
+    let mut lengths = vec![0; centroids.lists()];
+    sample.assign(&centroids, cancel, Threads::Pool).iter().for_each(|&part| lengths[part as usize] += 1);
+    (lengths.iter().max().copied().unwrap_or_default() * 4 <= rows * 3).then_some(centroids)
 }
 
 /// Lists without a member take half of the largest: every second of its rows. So do the smallest lists while the largest is
@@ -182,6 +254,64 @@ mod tests {
         assert_eq!(lists.len(), 8);
         assert!((0..400).all(|row| assigned[row] == assigned[row % 8]));
     }
+
+    #[test]
+    fn passes_among_near_lists_lose_little() {
+        // Clusters enough that lists have neighbours to choose from.
+        let (blocks, rows, lists) = ([24], 12_000, 3 * NEAR);
+        let (mut codes, mut inv_norms, mut dice) = (Vec::new(), Vec::new(), 7u64);
+        let mut draw = || {
+            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (dice >> 56) as i8
+        };
+        let around: Vec<[i8; 24]> = (0..lists).map(|_| [0; 24].map(|_| draw())).collect();
+        for row in 0..rows {
+            let values = around[row % lists].map(|value| value / 2 + draw() / 4);
+            let norm = values.iter().map(|&v| f32::from(v).powi(2)).sum::<f32>().sqrt();
+            codes.extend(values);
+            inv_norms.push(1.0 / norm.max(1.0));
+        }
+        let sample = Sample { blocks: &blocks, codes: &codes, inv_norms: &inv_norms };
+        let go_on = Stop::never();
+        let centroids = train(&sample, lists, &[1.0], go_on, Threads::Pool).unwrap();
+        let assigned = sample.assign(&centroids, go_on, Threads::Pool);
+        let mut members: Vec<Vec<u32>> = vec![Vec::new(); lists];
+        (0u32..).zip(&assigned).for_each(|(row, &list)| members[list as usize].push(row));
+        let near = sample.assign_near(&centroids, &members, go_on, Threads::Pool).unwrap();
+        assert_eq!(near, sample.assign_near(&centroids, &members, go_on, Threads::Own).unwrap());
+        // Nothing is nearer than what all centres gave.
+        assert_eq!(near, assigned);
+        // From the list beside theirs nearly all find the right one.
+        let mut beside: Vec<Vec<u32>> = vec![Vec::new(); lists];
+        for (list, (members, near)) in members.iter().zip(centroids.neighbours(0..lists, 2)).enumerate() {
+            let other = near.into_iter().find(|&near| near as usize != list).unwrap();
+            beside[other as usize].extend(members);
+        }
+        let same = sample.assign_near(&centroids, &beside, go_on, Threads::Pool).unwrap();
+        let same = same.iter().zip(&assigned).filter(|(a, b)| a == b).count();
+        println!("{same} of {rows}");
+        assert!(same * 100 >= rows * 95, "{same} of {rows}");
+    }
+
+    #[test]
+    fn rows_that_are_alike_are_not_divided() {
+        let blocks = [8];
+        let sample = |codes: &[i8], rows: usize| {
+            let inv_norms = vec![0.01; rows];
+            let sample = Sample { blocks: &blocks, codes, inv_norms: &inv_norms };
+            divide(&sample, 4, &[1.0], Stop::never()).map(|centroids| centroids.lists())
+        };
+        let same = [10i8, 20, 30, 40, 50, 60, 70, 80].repeat(100);
+        assert_eq!(sample(&same, 100), None);
+        assert_eq!((sample(&same[..8], 1), sample(&[], 0)), (None, None));
+        let mut one_other = same.clone();
+        one_other[0] = -120;
+        assert_eq!(sample(&one_other, 100), None);
+        let mut halves = same;
+        halves[400..].iter_mut().step_by(2).for_each(|value| *value = -*value);
+        assert_eq!(sample(&halves, 100), Some(4));
+    }
+
     #[test]
     fn lists_that_are_overlong_are_divided() {
         // Nine rows of ten lie around one direction, the others far from each other.

@@ -10,5 +10,5 @@ mod rotate;
 
 pub(crate) use centroids::{Centroids, Encoder};
 pub(crate) use gaps::{DEPTHS, Gaps, Reach};
-pub(crate) use kmeans::{OVERLONG, Sample, Threads, train};
+pub(crate) use kmeans::{OVERLONG, Sample, Threads, divide, train};
 pub(crate) use probe::{ListQuery, probe};

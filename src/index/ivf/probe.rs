@@ -10,7 +10,7 @@ use crate::index::query::QueryCode;
 use crate::index::rows::ListedRows;
 use crate::index::top::{Place, Ranked, Top};
 use crate::kernel::bits::{self, BitsQuery, GROUP, GROUP_FACTORS};
-use crate::kernel::table::TableRow;
+use crate::kernel::table::TableRows;
 use crate::vector::{Layout, RowCode};
 
 /// A row is dismissed by its one-bit code when its score is below the bar by so many standard deviations of the
@@ -30,7 +30,8 @@ impl ListQuery {
     /// `weights`: one a block, with a sum of 1.
     pub(crate) fn new(centroids: &Centroids, layout: &Layout, row: &RowCode, weights: &[f32]) -> Self {
         let factors: Vec<f32> = row.inv_norms.iter().zip(weights).map(|(inv, w)| 16.0 * inv * w).collect();
-        let ranking = centroids.rank(&TableRow::new(centroids.blocks(), &row.codes, &factors), weights);
+        let asked = TableRows::of(centroids.blocks(), &row.codes, &factors);
+        let ranking = centroids.rank(asked.get(0), weights);
         let mut values = row.decode(layout);
         for (range, weight) in layout.ranges().zip(weights) {
             values[range].iter_mut().for_each(|value| *value *= weight);
