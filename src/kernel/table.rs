@@ -127,8 +127,21 @@ impl Table {
         self.run(0..self.groups(), rows, factors, &mut All(out));
     }
 
+    /// Goes on with what some of many rows have found nearest, `which`, with the centres of one group.
+    pub(crate) fn meet<const R: usize>(
+        &self,
+        group: usize,
+        rows: &TableRows,
+        which: &[u32; R],
+        factors: &[f32],
+        nearest: &mut [Nearest<1>],
+    ) {
+        let rows = which.map(|row| rows.get(row as usize));
+        self.run(group..group + 1, &rows, factors, &mut Several { nearest, which });
+    }
+
     /// Goes on with what each of the rows has found nearest, with the centres of some groups.
-    pub(crate) fn go_on<const R: usize>(
+    fn go_on<const R: usize>(
         &self,
         groups: Range<usize>,
         rows: &[TableRow<'_>; R],
@@ -285,16 +298,6 @@ impl<const R: usize> Default for Nearest<R> {
 }
 
 impl<const R: usize> Nearest<R> {
-    /// What rows have found that were met one by one.
-    pub(crate) fn gather(rows: [&Nearest<1>; R]) -> Self {
-        Self { scores: rows.map(|row| row.scores[0]), groups: rows.map(|row| row.groups[0]) }
-    }
-
-    /// What one of the rows has found.
-    pub(crate) fn one(&self, row: usize) -> Nearest<1> {
-        Nearest { scores: [self.scores[row]], groups: [self.groups[row]] }
-    }
-
     /// The nearest centre of each row; of several that are equally near, the one that `choose` gives.
     pub(crate) fn centres(&self, choose: impl Fn(u32, u32) -> u32) -> [u32; R] {
         std::array::from_fn(|row| {
@@ -310,19 +313,41 @@ impl<const R: usize> Nearest<R> {
     }
 }
 
+/// Goes on with the highest score of each lane.
+#[inline(always)]
+fn improve(best: &mut [f32; LANES], at: &mut [u32; LANES], group: usize, real: usize, scores: &[f32; LANES]) {
+    let mut scores = *scores;
+    scores[real..].fill(f32::NEG_INFINITY);
+    // All bits where a centre is better: compilers make vector code of it.
+    let better: [u32; LANES] =
+        std::array::from_fn(|lane| if scores[lane] > best[lane] { u32::MAX } else { 0 });
+    for lane in 0..LANES {
+        best[lane] = if scores[lane] > best[lane] { scores[lane] } else { best[lane] };
+        at[lane] = (group as u32 & better[lane]) | (at[lane] & !better[lane]);
+    }
+}
+
 impl<const R: usize> Sink<R> for Nearest<R> {
     #[inline(always)]
     fn take(&mut self, group: usize, real: usize, scores: &[[f32; LANES]; R]) {
         for ((best, at), scores) in self.scores.iter_mut().zip(&mut self.groups).zip(scores) {
-            let mut scores = *scores;
-            scores[real..].fill(f32::NEG_INFINITY);
-            // All bits where a centre is better: compilers make vector code of it.
-            let better: [u32; LANES] =
-                std::array::from_fn(|lane| if scores[lane] > best[lane] { u32::MAX } else { 0 });
-            for lane in 0..LANES {
-                best[lane] = if scores[lane] > best[lane] { scores[lane] } else { best[lane] };
-                at[lane] = (group as u32 & better[lane]) | (at[lane] & !better[lane]);
-            }
+            improve(best, at, group, real, scores);
+        }
+    }
+}
+
+/// What some of many rows have found.
+struct Several<'a, const R: usize> {
+    nearest: &'a mut [Nearest<1>],
+    which: &'a [u32; R],
+}
+
+impl<const R: usize> Sink<R> for Several<'_, R> {
+    #[inline(always)]
+    fn take(&mut self, group: usize, real: usize, scores: &[[f32; LANES]; R]) {
+        for (&row, scores) in self.which.iter().zip(scores) {
+            let Nearest { scores: [best], groups: [at] } = &mut self.nearest[row as usize];
+            improve(best, at, group, real, scores);
         }
     }
 }

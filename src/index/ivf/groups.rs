@@ -84,14 +84,10 @@ impl Groups {
         for (group, meeting) in meeting.iter().enumerate() {
             let (tiles, rest) = meeting.as_chunks::<TILE>();
             for tile in tiles {
-                let mut together = Nearest::gather(tile.map(|row| &nearest[row as usize]));
-                let rows = tile.map(|row| rows.get(row as usize));
-                self.members.go_on(group..group + 1, &rows, &self.factors, &mut together);
-                tile.iter().enumerate().for_each(|(at, &row)| nearest[row as usize] = together.one(at));
+                self.members.meet(group, rows, tile, &self.factors, &mut nearest);
             }
-            for &row in rest {
-                let row = row as usize;
-                self.members.go_on(group..group + 1, &[rows.get(row)], &self.factors, &mut nearest[row]);
+            for row in rest {
+                self.members.meet(group, rows, std::array::from_ref(row), &self.factors, &mut nearest);
             }
         }
         let lower = |a: u32, b: u32| if self.lists[b as usize] < self.lists[a as usize] { b } else { a };

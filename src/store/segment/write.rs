@@ -214,6 +214,8 @@ impl Terms {
 fn tags<S: RowSource>(writer: &mut Writer<'_>, source: &S) -> Result<(), StoreError> {
     let rows = source.rows();
     let (mut terms, mut postings) = (Terms::default(), Vec::<Vec<u32>>::new());
+    // Of each row how many terms it has, and these.
+    let mut all = Vec::<u32>::with_capacity(4 * rows as usize);
     let (mut end, mut own) = (0u64, Vec::new());
     writer.begin(Kind::RowTermOffsets)?;
     writer.put(&end.to_le_bytes())?;
@@ -225,6 +227,8 @@ fn tags<S: RowSource>(writer: &mut Writer<'_>, source: &S) -> Result<(), StoreEr
         own.dedup();
         postings.resize_with(terms.names.len(), Vec::new);
         own.iter().for_each(|&number| postings[number as usize].push(row));
+        all.push(own.len() as u32);
+        all.extend_from_slice(&own);
         end += own.len() as u64;
         writer.put(&end.to_le_bytes())?;
     }
@@ -234,14 +238,16 @@ fn tags<S: RowSource>(writer: &mut Writer<'_>, source: &S) -> Result<(), StoreEr
     let mut numbers = vec![0; order.len()];
     (0u32..).zip(&order).for_each(|(number, &met)| numbers[met as usize] = number);
     writer.begin(Kind::RowTerms)?;
-    for row in 0..rows {
+    let mut left = &*all;
+    while let Some((&count, more)) = left.split_first() {
+        let (its, others) = more.split_at(count as usize);
         own.clear();
-        source.terms(row, &mut terms, &mut own)?;
-        own.iter_mut().for_each(|number| *number = numbers[*number as usize]);
+        own.extend(its.iter().map(|&met| numbers[met as usize]));
         own.sort_unstable();
-        own.dedup();
         own.iter().try_for_each(|number| writer.put(&number.to_le_bytes()))?;
+        left = others;
     }
+    drop(all);
     let names = || order.iter().map(|&met| &terms.names[met as usize]);
     let mut end = 0u64;
     writer.begin(Kind::TermOffsets)?;
