@@ -201,16 +201,16 @@ impl RowSource for LiveRows<'_> {
         Ok(path_hash(&self.snapshot.uuid, self.path(row)?))
     }
 
-    fn terms(&self, row: u32, terms: &mut Terms, out: &mut Vec<u32>) -> Result<(), StoreError> {
+    fn terms<'b>(&'b self, row: u32, terms: &mut Terms<'b>, out: &mut Vec<u32>) -> Result<(), StoreError> {
         let place = self.place(row);
         let Some(segment) = self.snapshot.segment(place.part) else {
-            let tags = self.snapshot.tags(place)?;
-            out.extend(tags.terms().iter().map(|term| terms.number(term)));
+            let tags = self.snapshot.tail_tags(place).into_iter().flat_map(|tags| tags.terms());
+            out.extend(tags.map(|term| terms.number(term.as_bytes())));
             return Ok(());
         };
         segment.each_term(place.position, |its| {
             let number =
-                terms.number_of((place.part, its, segment.terms()), || segment.term(its as usize))?;
+                terms.number_of((place.part, its, segment.terms()), || segment.term_name(its as usize))?;
             out.push(number);
             Ok(())
         })

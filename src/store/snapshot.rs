@@ -222,6 +222,14 @@ impl Snapshot {
         }
     }
 
+    /// The tags of a row that is in no segment.
+    pub(crate) fn tail_tags(&self, place: Place) -> Option<&TagSet> {
+        match self.at(place.part) {
+            Part::Segment(_) => None,
+            Part::Tail(tail) => Some(tail.tags(place.position)),
+        }
+    }
+
     pub(crate) fn hash(&self, place: Place) -> Result<Hash, StoreError> {
         match self.at(place.part) {
             Part::Segment(segment) => segment.hash(place.position),

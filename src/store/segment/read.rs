@@ -402,6 +402,13 @@ impl Segment {
         Term::from_bytes(bytes).ok_or_else(|| self.damaged(Kind::Terms, 0, "a term is not UTF-8"))
     }
 
+    /// The bytes of a term, which are those of one.
+    pub(crate) fn term_name(&self, number: usize) -> Result<&[u8], StoreError> {
+        let bytes = self.term_bytes(number)?;
+        let is_term = Term::parts(bytes).is_some();
+        is_term.then_some(bytes).ok_or_else(|| self.damaged(Kind::Terms, 0, "a term is not UTF-8"))
+    }
+
     /// Positions of the rows that carry a term.
     pub(crate) fn postings(&self, term: &Term) -> Result<RoaringBitmap, StoreError> {
         let (mut low, mut high) = (0, self.terms());

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
@@ -14,7 +13,6 @@ use super::super::record::Hash;
 use super::{ALIGN, BLOCK, FOOTER, Kind, MAGIC, TABLE_ENTRY, name, path_bucket, path_buckets};
 use crate::cancel::Stop;
 use crate::kernel::bits::{GROUP, GROUP_FACTORS};
-use crate::tags::Term;
 use crate::vector::Layout;
 
 /// Bytes gathered before a write.
@@ -40,7 +38,7 @@ pub(crate) trait RowSource {
     fn path(&self, row: u32) -> Result<&str, StoreError>;
     fn path_hash(&self, row: u32) -> Result<u64, StoreError>;
     /// Appends the numbers of a row's terms.
-    fn terms(&self, row: u32, terms: &mut Terms, out: &mut Vec<u32>) -> Result<(), StoreError>;
+    fn terms<'a>(&'a self, row: u32, terms: &mut Terms<'a>, out: &mut Vec<u32>) -> Result<(), StoreError>;
     /// The centres that the rows lie in lists around, and where each list begins; the last number is that of rows.
     fn lists(&self) -> Option<(u64, &[u32])>;
     /// Codes of one bit a value, and factors, of groups of rows in lists.
@@ -169,22 +167,22 @@ fn paths<S: RowSource>(writer: &mut Writer<'_>, source: &S) -> Result<(), StoreE
 
 /// The terms of a segment under way. Rows name them by the order in which they were met until all are known.
 #[derive(Default)]
-pub(crate) struct Terms {
-    names: Vec<Arc<Term>>,
-    numbers: HashMap<Arc<Term>, u32>,
+pub(crate) struct Terms<'a> {
+    /// Their bytes.
+    names: Vec<&'a [u8]>,
+    numbers: HashMap<&'a [u8], u32>,
     /// Of each segment that rows come from, the number of each of its terms that was met.
     known: Vec<Vec<Option<u32>>>,
 }
 
-impl Terms {
-    /// The number of a term.
-    pub(crate) fn number(&mut self, term: &Term) -> u32 {
-        if let Some(&number) = self.numbers.get(term) {
-            return number;
+impl<'a> Terms<'a> {
+    /// The number of a term, which is given as its bytes.
+    pub(crate) fn number(&mut self, term: &'a [u8]) -> u32 {
+        let next = self.names.len() as u32;
+        let number = *self.numbers.entry(term).or_insert(next);
+        if number == next {
+            self.names.push(term);
         }
-        let (number, term) = (self.names.len() as u32, Arc::new(term.clone()));
-        self.names.push(term.clone());
-        self.numbers.insert(term, number);
         number
     }
 
@@ -192,13 +190,13 @@ impl Terms {
     pub(crate) fn number_of(
         &mut self,
         (part, its, terms): (u32, u32, usize),
-        name: impl FnOnce() -> Result<Term, StoreError>,
+        name: impl FnOnce() -> Result<&'a [u8], StoreError>,
     ) -> Result<u32, StoreError> {
         let (part, its) = (part as usize, its as usize);
         if let Some(&Some(number)) = self.known.get(part).and_then(|known| known.get(its)) {
             return Ok(number);
         }
-        let number = self.number(&name()?);
+        let number = self.number(name()?);
         if self.known.len() <= part {
             self.known.resize_with(part + 1, Vec::new);
         }
@@ -209,13 +207,30 @@ impl Terms {
         }
         Ok(number)
     }
+
+    /// The terms in their own order, each as the number it has here.
+    fn in_order(&self) -> Vec<u32> {
+        // Most differ in the first bytes, which lie together here.
+        let first = |term: &[u8]| {
+            let mut bytes = [0; 8];
+            let len = term.len().min(8);
+            bytes[..len].copy_from_slice(&term[..len]);
+            u64::from_be_bytes(bytes)
+        };
+        let mut order: Vec<(u64, u32)> = self.names.iter().map(|term| first(term)).zip(0..).collect();
+        let name = |number: u32| self.names[number as usize];
+        order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| name(a.1).cmp(name(b.1))));
+        order.into_iter().map(|(_, number)| number).collect()
+    }
 }
 
 fn tags<S: RowSource>(writer: &mut Writer<'_>, source: &S) -> Result<(), StoreError> {
     let rows = source.rows();
-    let (mut terms, mut postings) = (Terms::default(), Vec::<Vec<u32>>::new());
+    let mut terms = Terms::default();
     // Of each row how many terms it has, and these.
     let mut all = Vec::<u32>::with_capacity(4 * rows as usize);
+    // Of each term how many rows have it; then where its next row goes.
+    let mut counts = Vec::<usize>::new();
     let (mut end, mut own) = (0u64, Vec::new());
     writer.begin(Kind::RowTermOffsets)?;
     writer.put(&end.to_le_bytes())?;
@@ -225,47 +240,54 @@ fn tags<S: RowSource>(writer: &mut Writer<'_>, source: &S) -> Result<(), StoreEr
         // A segment that was made elsewhere may name a term twice.
         own.sort_unstable();
         own.dedup();
-        postings.resize_with(terms.names.len(), Vec::new);
-        own.iter().for_each(|&number| postings[number as usize].push(row));
+        counts.resize(terms.names.len(), 0);
+        own.iter().for_each(|&number| counts[number as usize] += 1);
         all.push(own.len() as u32);
         all.extend_from_slice(&own);
         end += own.len() as u64;
         writer.put(&end.to_le_bytes())?;
     }
     // In the segment terms are numbered in their own order, and the terms of a row ascend.
-    let mut order: Vec<u32> = (0..terms.names.len() as u32).collect();
-    order.sort_unstable_by(|&a, &b| terms.names[a as usize].cmp(&terms.names[b as usize]));
-    let mut numbers = vec![0; order.len()];
-    (0u32..).zip(&order).for_each(|(number, &met)| numbers[met as usize] = number);
+    let order = terms.in_order();
+    let (mut numbers, mut next) = (vec![0; order.len()], 0);
+    for (number, &met) in (0u32..).zip(&order) {
+        numbers[met as usize] = number;
+        next += std::mem::replace(&mut counts[met as usize], next);
+    }
+    let mut postings = vec![0u32; next];
+    let (mut left, mut row) = (&*all, 0u32);
     writer.begin(Kind::RowTerms)?;
-    let mut left = &*all;
     while let Some((&count, more)) = left.split_first() {
         let (its, others) = more.split_at(count as usize);
         own.clear();
-        own.extend(its.iter().map(|&met| numbers[met as usize]));
+        for &met in its {
+            own.push(numbers[met as usize]);
+            let next = &mut counts[met as usize];
+            postings[*next] = row;
+            *next += 1;
+        }
         own.sort_unstable();
         own.iter().try_for_each(|number| writer.put(&number.to_le_bytes()))?;
-        left = others;
+        (left, row) = (others, row + 1);
     }
     drop(all);
-    let names = || order.iter().map(|&met| &terms.names[met as usize]);
     let mut end = 0u64;
     writer.begin(Kind::TermOffsets)?;
     writer.put(&end.to_le_bytes())?;
-    for term in names() {
-        end += term.as_bytes().len() as u64;
+    for &met in &order {
+        end += terms.names[met as usize].len() as u64;
         writer.put(&end.to_le_bytes())?;
     }
     writer.begin(Kind::Terms)?;
-    for term in names() {
-        writer.put(term.as_bytes())?;
-    }
+    order.iter().try_for_each(|&met| writer.put(terms.names[met as usize]))?;
     let mut ends = vec![0u64];
     writer.begin(Kind::Postings)?;
-    let start = writer.len;
+    let (start, mut from) = (writer.len, 0);
     for &met in &order {
-        put_postings(writer, &postings[met as usize])?;
+        let to = counts[met as usize];
+        put_postings(writer, &postings[from..to])?;
         ends.push(writer.len - start);
+        from = to;
     }
     writer.begin(Kind::PostingOffsets)?;
     for end in ends {
@@ -329,13 +351,15 @@ struct Writer<'a> {
     sections: Vec<Written>,
     block: crc32fast::Hasher,
     in_block: usize,
+    /// Up to where in the buffer the block's bytes are in its checksum: many small pieces are summed as one.
+    summed: usize,
 }
 
 impl<'a> Writer<'a> {
     fn new(file: Box<dyn DiskFile>, name: &'a str, cancel: Stop<'a>) -> Self {
         let buffer = Vec::with_capacity(BUFFER);
         let block = crc32fast::Hasher::new();
-        Self { file, name, cancel, buffer, len: 0, sections: Vec::new(), block, in_block: 0 }
+        Self { file, name, cancel, buffer, len: 0, sections: Vec::new(), block, in_block: 0, summed: 0 }
     }
 
     fn raw(&mut self, mut bytes: &[u8]) -> Result<(), StoreError> {
@@ -354,14 +378,21 @@ impl<'a> Writer<'a> {
         if self.cancel.asked() {
             return Err(StoreError::Stopped("the instance is being closed".to_owned()));
         }
+        self.sum();
         self.file.write(&self.buffer).map_err(StoreError::io("write", self.name))?;
         self.buffer.clear();
+        self.summed = 0;
         Ok(())
     }
 
     fn pad(&mut self) -> Result<(), StoreError> {
         let over = (self.len % ALIGN as u64) as usize;
-        if over > 0 { self.raw(&[0; ALIGN][over..]) } else { Ok(()) }
+        if over > 0 {
+            self.raw(&[0; ALIGN][over..])?;
+        }
+        // Padding is in no block.
+        (self.block, self.summed) = (crc32fast::Hasher::new(), self.buffer.len());
+        Ok(())
     }
 
     fn begin(&mut self, kind: Kind) -> Result<(), StoreError> {
@@ -375,7 +406,14 @@ impl<'a> Writer<'a> {
         self.pad()
     }
 
+    /// Brings the checksum of the block up to date.
+    fn sum(&mut self) {
+        self.block.update(&self.buffer[self.summed..]);
+        self.summed = self.buffer.len();
+    }
+
     fn end_block(&mut self) {
+        self.sum();
         if self.in_block > 0
             && let Some(section) = self.sections.last_mut()
         {
@@ -385,13 +423,12 @@ impl<'a> Writer<'a> {
     }
 
     fn put(&mut self, mut bytes: &[u8]) -> Result<(), StoreError> {
-        self.raw(bytes)?;
         if let Some(section) = self.sections.last_mut() {
             section.len += bytes.len() as u64;
         }
         while !bytes.is_empty() {
             let (now, later) = bytes.split_at(bytes.len().min(BLOCK - self.in_block));
-            self.block.update(now);
+            self.raw(now)?;
             self.in_block += now.len();
             if self.in_block == BLOCK {
                 self.end_block();
