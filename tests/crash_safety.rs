@@ -1,10 +1,11 @@
 //! Power cuts, in the short form.
 
 use lookalike::testing::{DiskFault, MemoryDisk, Survivors};
-use lookalike::{Add, Added, CreateInstance, Durability, Gallery, Instance, OnExisting, Source};
+use lookalike::{Add, Added, CreateInstance, Durability, Gallery, Instance, OnExisting, Query, Source};
 
 use crate::bed::Average;
 use crate::crash::{Plan, run};
+use crate::random::Random;
 
 #[test]
 fn nothing_acknowledged_is_lost_at_any_cut() {
@@ -206,6 +207,62 @@ fn an_image_is_not_kept_on_a_promise_that_may_not_hold() {
     shoes.delete("a").unwrap_err();
     let keep = Add::new("a", Source::vector(vec![1.0; 4])).on_existing(OnExisting::Keep);
     assert_eq!(shoes.add(&keep).unwrap_err().code(), lookalike::Code::ServiceNotRunning);
+}
+
+/// The power goes at each moment of an import, of the division of the list that its images make too long, and of the merge
+/// after that.
+#[test]
+fn a_division_of_a_list_that_is_cut_short_loses_nothing() {
+    let (first, more, seed) = (500, 600, 5);
+    let open = |disk: &MemoryDisk| {
+        let builder = Gallery::builder("/g").memory_disk(disk.clone()).model(Average).background(false);
+        builder.train_rows(first).open().unwrap().instance("shoes").unwrap()
+    };
+    let disk = MemoryDisk::new(seed);
+    gallery(&disk, Durability::Sync).create(&CreateInstance::new("shoes", "average")).unwrap();
+    let shoes = open(&disk);
+    let mut random = Random(seed);
+    let mut import = |from: u64, count: u64, spread: f32| {
+        let adds = (from..from + count).map(|number| {
+            let mut vector = random.vector(4);
+            vector.iter_mut().for_each(|value| *value *= spread);
+            vector[0] += 1.0;
+            Add::new(format!("p/{number}"), Source::vector(vector))
+        });
+        assert_eq!(shoes.import(adds.collect::<Vec<_>>()).unwrap().added, count);
+    };
+    import(0, first, 3.0);
+    let lists = shoes.stats().unwrap().lists;
+    let begun = disk.position();
+    import(first, more, 0.05);
+    assert!(shoes.stats().unwrap().lists > lists, "no list was divided");
+    let mut cuts = disk.cuts();
+    let (mut tried, mut seen) = (0, [0; 3]);
+    while cuts.advance() {
+        if cuts.position() <= begun {
+            continue;
+        }
+        for (survivors, seed) in [(Survivors::Nothing, 0), (Survivors::Some, 1), (Survivors::Some, 2)] {
+            let left = cuts.cut(survivors, seed);
+            let shoes = open(&left);
+            shoes.verify().unwrap();
+            let stats = shoes.stats().unwrap();
+            let images = stats.images;
+            assert!(images == first || images == first + more, "{stats:?}");
+            seen[usize::from(images > first) + usize::from(stats.lists > lists)] += 1;
+            for number in (0..images).step_by(97) {
+                let query = Query::path(format!("p/{number}")).limit(3);
+                assert_eq!(shoes.search(&query).unwrap().hits[0].path, format!("p/{number}"));
+            }
+            tried += 1;
+        }
+        // What was due is done by whoever opens it next.
+        let shoes = open(&cuts.cut(Survivors::Nothing, 0));
+        shoes.optimize().unwrap();
+        shoes.verify().unwrap();
+    }
+    println!("seed {seed}: {tried} disks, {seen:?} before the import, before the division and after it");
+    assert!(tried > 60 && seen.iter().all(|&count| count > 0), "{tried} {seen:?}");
 }
 
 /// A process that dies right after it made the directory leaves it to the next to make its name durable.
