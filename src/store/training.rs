@@ -32,6 +32,8 @@ const MOST_LISTS: u64 = 1 << 16;
 const FEW: u64 = 16;
 /// Rows of a training sample for each list.
 const SAMPLE_PER_LIST: u64 = 48;
+/// In the place of a dead row one of so many behind it is taken.
+const NEXT: u32 = 64;
 /// Rows that gaps are measured with beside changes; as many find the best of the largest depth.
 const MEASURED: u64 = 400;
 /// Rows that they are measured with by who asks for everything to be put in order: of fewer, chance has a part in how deep
@@ -69,7 +71,7 @@ impl Core {
         if sealed == 0 || sealed < at {
             return Ok(false);
         }
-        self.train(snapshot, sealed, lists_for(sealed), stop).map(|()| true)
+        self.train(snapshot, sealed, lists_for(sealed), stop)
     }
 
     /// Divides lists that have come to far more than their share of the images, when there are any; says whether it did.
@@ -127,23 +129,27 @@ impl Core {
         if expected < at || first.live() < snapshot.live() {
             return Ok(());
         }
-        self.train(first, expected, lists_for(expected), stop)
+        self.train(first, expected, lists_for(expected), stop).map(drop)
     }
 
+    /// Says whether it did: of dead rows alone nothing is trained.
     fn train(
         &self,
         snapshot: &Snapshot,
         images: u64,
         lists: usize,
         stop: Stop<'_>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let weights = self.open_writer()?.options.weights.first().cloned().unwrap_or_default();
         let all: Vec<_> = snapshot.parts().map(|part| (part, 0..snapshot.part(part).0)).collect();
         let rows = TrainingRows::read(snapshot, evenly(&all, lists as u64 * SAMPLE_PER_LIST))?;
+        if rows.inv_norms.is_empty() {
+            return Ok(false);
+        }
         let centroids = train(&rows.sample(), lists, &weights, stop, Threads::Pool);
         let centroids =
             centroids.ok_or_else(|| StoreError::Stopped("the instance is being closed".to_owned()))?;
-        self.publish_new_centres(snapshot, centroids, images)
+        self.publish_new_centres(snapshot, centroids, images).map(|()| true)
     }
 
     fn publish_new_centres(
@@ -297,11 +303,16 @@ struct TrainingRows {
 }
 
 impl TrainingRows {
-    /// Those of some places that are not dead.
+    /// Those of some places; of a dead row the next that is alive, unless that is far.
     fn read(snapshot: &Snapshot, places: impl Iterator<Item = Place>) -> Result<Self, StoreError> {
         let blocks = snapshot.layout.ranges().map(|range| range.len()).collect();
         let (mut codes, mut inv_norms) = (Vec::new(), Vec::new());
-        for place in places.filter(|place| !snapshot.dead(place.part).contains(place.position)) {
+        let alive = |Place { part, position }| {
+            let (rows, dead) = snapshot.part(part);
+            let mut near = position..rows.min(position.saturating_add(NEXT));
+            near.find(|&position| !dead.contains(position)).map(|position| Place { part, position })
+        };
+        for place in places.filter_map(alive) {
             let row = snapshot.row(place)?;
             codes.extend_from_slice(row.codes);
             // Of the upper eight bits alone: sixteen times as much as of the whole values.

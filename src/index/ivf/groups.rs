@@ -1,9 +1,9 @@
 //! Centres in groups of like ones: a row meets the centres of the groups nearest to it and not all of them.
 //!
 //! With some thousand lists, finding the list of a row among all of them is most of the work of sealing, merging and
-//! training. A second level, over the centres themselves, cuts it to a fifth at 4,096 lists. Groups are of as many centres as a
-//! kernel takes at once, all of them: groups as k-means leaves them waste a third of the lanes. The centre that it finds is the nearest of all for nearly every row, and a near one for the
-//! others: ARCHITECTURE.md has the measurement.
+//! training. A second level, over the centres themselves, cuts it to a quarter at 4,096 lists. Groups are of as many
+//! centres as a kernel takes at once: as k-means leaves them, a third of the lanes would be padding. The centre that it
+//! finds is the nearest of all for nearly every row, and a near one for the others: ARCHITECTURE.md has the measurement.
 
 use super::centroids::Centroids;
 use super::kmeans::{Sample, Threads, train};

@@ -140,8 +140,8 @@ pub(crate) enum Threads {
     Own,
 }
 
-/// Trains `lists` centres; none when it was called off. The same sample gives the same centres, whatever the number of threads: sums are taken list
-/// by list in the order of the rows.
+/// Trains `lists` centres of a sample that is not empty; none when it was called off. The same sample gives the same
+/// centres, whatever the number of threads: sums are taken list by list in the order of the rows.
 pub(crate) fn train(
     sample: &Sample<'_>,
     lists: usize,
