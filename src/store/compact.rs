@@ -1,5 +1,6 @@
 //! Which segments to merge, and the rows that a new segment is made of.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use rayon::prelude::*;
@@ -51,9 +52,9 @@ impl<'a> LiveRows<'a> {
         parts: &[u32],
         centres: Option<&'a Centres>,
     ) -> Result<Self, StoreError> {
-        let mut rows = Vec::new();
+        let (mut rows, mut keeps) = (Vec::new(), Keeps::default());
         for &part in parts {
-            let (kept, others) = ranges(snapshot, part, centres)?;
+            let (kept, others) = ranges(snapshot, part, centres, &mut keeps)?;
             let dead = snapshot.dead(part);
             let mut add = |list: u32, range: Range<u32>, kept: bool| -> Result<(), StoreError> {
                 for position in range.filter(|&position| !dead.contains(position)) {
@@ -126,25 +127,30 @@ impl<'a> LiveRows<'a> {
 /// Lists and their ranges in a part.
 type Lists = Vec<(u32, Range<u32>)>;
 
+/// Of older centres which lists stay as they are.
+type Keeps = HashMap<u64, Vec<bool>>;
+
 /// The rows of a part that stay in the lists that they are in, and the others.
 fn ranges(
     snapshot: &Snapshot,
     part: u32,
     centres: Option<&Centres>,
+    keeps: &mut Keeps,
 ) -> Result<(Lists, Vec<Range<u32>>), StoreError> {
     let all = 0..snapshot.part(part).0;
     let segment = snapshot.segment(part).and_then(|segment| Some((segment, segment.centres()?)));
     let (Some(centres), Some((segment, own))) = (centres, segment) else {
         return Ok((Vec::new(), vec![all]));
     };
-    let older = snapshot.centres.iter().find(|centres| centres.entry.id == own);
-    let keeps = match older {
-        Some(_) if own == centres.entry.id => vec![true; centres.centroids.lists()],
-        Some(older) => centres.centroids.keeps(&older.centroids),
-        None => return Ok((Vec::new(), vec![all])),
+    let Some(older) = snapshot.centres.iter().find(|centres| centres.entry.id == own) else {
+        return Ok((Vec::new(), vec![all]));
     };
+    let keeps = keeps.entry(own).or_insert_with(|| match own == centres.entry.id {
+        true => vec![true; centres.centroids.lists()],
+        false => centres.centroids.keeps(&older.centroids),
+    });
     let (mut kept, mut others) = (Vec::new(), Vec::new());
-    for (list, is_kept) in (0..).zip(keeps) {
+    for (list, is_kept) in (0..).zip(keeps.iter().copied()) {
         let range = segment.list(list)?;
         if is_kept { kept.push((list, range)) } else { others.push(range) }
     }
