@@ -34,14 +34,8 @@ const FEW: u64 = 16;
 const SAMPLE_PER_LIST: u64 = 48;
 /// In the place of a dead row one of so many behind it is taken.
 const NEXT: u32 = 64;
-/// Rows that gaps are measured with beside changes; as many find the best of the largest depth.
+/// Rows that gaps are measured with.
 const MEASURED: u64 = 400;
-/// Rows that they are measured with by who asks for everything to be put in order: of fewer, chance has a part in how deep
-/// searches go. And fewer of many, by how many are looked at in all.
-const MEASURED_WELL: u64 = 2000;
-const LOOKED_AT: u64 = 2_000_000_000;
-/// Lists further below the best are not looked at then: no gap is as wide.
-const WIDEST: f32 = 0.8;
 /// What share of the best rows lies in the lists that are searched, for each reach: the share that is found is smaller
 /// by less than .003.
 const SHARES: [f32; 3] = [0.955, 0.987, 0.996];
@@ -168,21 +162,14 @@ impl Core {
     }
 
     /// Measures how far below the best list the best rows lie, when all segments have lists around the newest centres
-    /// and nothing was measured yet; says whether it did. `well`: with more rows.
-    pub(super) fn measure_due(
-        &self,
-        snapshot: &Snapshot,
-        well: bool,
-        stop: Stop<'_>,
-    ) -> Result<bool, StoreError> {
+    /// and nothing was measured yet; says whether it did.
+    pub(super) fn measure_due(&self, snapshot: &Snapshot, stop: Stop<'_>) -> Result<bool, StoreError> {
         let Some(centres) = snapshot.centres.last() else { return Ok(false) };
         let newest = Some(centres.entry.id);
         let listed = snapshot.sealed.iter().all(|sealed| sealed.segment.centres() == newest);
         if centres.entry.gaps.is_some() || !listed || snapshot.sealed.is_empty() {
             return Ok(false);
         }
-        let rows: u64 = snapshot.sealed.iter().map(|sealed| u64::from(sealed.segment.rows())).sum();
-        let count = if well { (LOOKED_AT / rows.max(1)).clamp(MEASURED, MEASURED_WELL) } else { MEASURED };
         let weights = self.open_writer()?.options.weights.clone();
         let mut of_modes: Vec<[[f32; 3]; 3]> = Vec::new();
         for (mode, own) in weights.iter().enumerate() {
@@ -190,7 +177,7 @@ impl Core {
             let known = weights[..mode].iter().position(|other| other == own);
             let gaps = match known {
                 Some(other) => of_modes[other],
-                None => self.measure(snapshot, centres, own, count, stop)?,
+                None => self.measure(snapshot, centres, own, stop)?,
             };
             of_modes.push(gaps);
         }
@@ -209,41 +196,36 @@ impl Core {
         snapshot: &Snapshot,
         centres: &Centres,
         weights: &[f32],
-        count: u64,
         stop: Stop<'_>,
     ) -> Result<[[f32; 3]; 3], StoreError> {
         let all: Vec<_> = (0..).zip(&snapshot.sealed).map(|(part, s)| (part, 0..s.segment.rows())).collect();
         let alive = |place: &Place| !snapshot.dead(place.part).contains(place.position);
-        let queries: Vec<Place> = evenly(&all, count).filter(alive).collect();
-        let [.., usual, deepest] = DEPTHS.map(|depth| depth as usize);
-        let deep = (count / MEASURED).max(1) as usize;
-        let below: Vec<(usize, Vec<f32>)> = queries
+        let queries: Vec<Place> = evenly(&all, MEASURED).filter(alive).collect();
+        let deepest = *DEPTHS.last().unwrap_or(&10) as usize;
+        let below: Vec<Vec<f32>> = queries
             .par_iter()
-            .enumerate()
-            .map(|(number, &place)| {
-                let depth = if number.is_multiple_of(deep) { deepest } else { usual };
+            .map(|&place| {
                 if stop.asked() {
                     return Err(StoreError::Stopped("the instance is being closed".to_owned()));
                 }
                 let row = snapshot.code(place)?;
                 let query = QueryCode::new(&snapshot.layout, &row, weights);
                 let mut lists = ListQuery::new(&centres.centroids, &snapshot.layout, &row, weights);
-                let mut top = Top::new(depth + 1);
+                let mut top = Top::new(deepest + 1);
                 let all =
                     Look { only: None, share: 1.0, min_score: f32::NEG_INFINITY, until: None, stop: None };
-                snapshot.probe_band(centres.entry.id, &query, &mut lists, WIDEST, &all, &mut top)?;
-                let mut below = Vec::with_capacity(depth);
+                snapshot.probe_band(centres.entry.id, &query, &mut lists, f32::INFINITY, &all, &mut top)?;
+                let mut below = Vec::with_capacity(deepest);
                 for ranked in top.into_sorted().into_iter().filter(|ranked| ranked.place != place) {
                     below.push(lists.below_best(snapshot.list_of(ranked.place)?));
                 }
-                Ok((depth, below))
+                Ok(below)
             })
             .collect::<Result<_, _>>()?;
         let mut gaps = [[0.0; 3]; 3];
-        for (depth, gaps) in DEPTHS.map(|depth| depth as usize).into_iter().zip(&mut gaps) {
-            let measured = below.iter().filter(|(to, _)| *to >= depth);
+        for (depth, gaps) in DEPTHS.iter().zip(&mut gaps) {
             let mut all: Vec<f32> =
-                measured.flat_map(|(_, below)| below.iter().take(depth)).copied().collect();
+                below.iter().flat_map(|below| below.iter().take(*depth as usize)).copied().collect();
             all.sort_unstable_by(f32::total_cmp);
             for reach in Reach::ALL {
                 let at = (all.len() as f32 * SHARES[reach as usize]).ceil() as usize;

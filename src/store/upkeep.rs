@@ -223,7 +223,7 @@ impl Core {
             self.merge(&snapshot, &parts, self.stop(None))?;
             return Ok(true);
         }
-        self.measure_due(&snapshot, false, stop)
+        self.measure_due(&snapshot, stop)
     }
 
     /// Seals everything, and merges it into one segment without dead rows.
@@ -249,7 +249,7 @@ impl Core {
             if parts.len() > 1 || any_dead || !compact::due(&snapshot).is_empty() {
                 self.merge(&snapshot, &parts, stop)?;
             }
-            self.measure_due(&self.snapshot(), true, stop).map(drop)
+            self.measure_due(&self.snapshot(), stop).map(drop)
         });
         self.optimizing.store(false, Ordering::Relaxed);
         if self.background {
