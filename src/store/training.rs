@@ -87,7 +87,11 @@ impl Core {
         let long = long_lists(snapshot, centres)?;
         let weights = self.open_writer()?.options.weights.first().cloned().unwrap_or_default();
         let mut pieces = Vec::new();
-        for (list, parts) in long {
+        for (list, parts, overlong) in long {
+            // The longest come first: if centres tell none of the overlong apart, the others are no reason to write all anew.
+            if !overlong && pieces.is_empty() {
+                break;
+            }
             let mut ranges = Vec::new();
             for (part, sealed) in (0..).zip(&snapshot.sealed) {
                 if sealed.segment.centres() == Some(centres.entry.id) {
@@ -236,9 +240,9 @@ impl Core {
     }
 }
 
-/// Lists around some centres that should be divided, and into how many parts each, when one of them has far more than its share of the
-/// rows.
-fn long_lists(snapshot: &Snapshot, centres: &Centres) -> Result<Vec<(u32, u64)>, StoreError> {
+/// Lists around some centres that should be divided, the longest first, into how many parts each, and whether it is one of
+/// those with far more than their share of the rows; none where there is no such list.
+fn long_lists(snapshot: &Snapshot, centres: &Centres) -> Result<Vec<(u32, u64, bool)>, StoreError> {
     let mut lengths = vec![0u64; centres.centroids.lists()];
     for sealed in snapshot.sealed.iter().filter(|s| s.segment.centres() == Some(centres.entry.id)) {
         for (list, length) in (0..).zip(&mut lengths) {
@@ -258,9 +262,9 @@ fn long_lists(snapshot: &Snapshot, centres: &Centres) -> Result<Vec<(u32, u64)>,
     let into = |(list, length): (u32, u64)| {
         let parts = (length * lists / rows).min(PARTS).min(room + 1);
         room -= parts.saturating_sub(1);
-        (list, parts)
+        (list, parts, length * lists > OVERLONG as u64 * rows)
     };
-    Ok(long.into_iter().map(into).filter(|(_, parts)| *parts > 1).collect())
+    Ok(long.into_iter().map(into).filter(|(_, parts, _)| *parts > 1).collect())
 }
 
 /// So many rows of some ranges of parts, as far from each other as they can be.
