@@ -69,7 +69,12 @@ impl Bed {
 
     /// The one file of the instance `shoes` whose name begins with `prefix`.
     pub fn file(&self, prefix: &str) -> PathBuf {
-        let mut names: Vec<PathBuf> = std::fs::read_dir(self.root().join("shoes"))
+        self.file_of("shoes", prefix)
+    }
+
+    /// The last file of an instance whose name begins so.
+    pub fn file_of(&self, instance: &str, prefix: &str) -> PathBuf {
+        let mut names: Vec<PathBuf> = std::fs::read_dir(self.root().join(instance))
             .unwrap()
             .map(|entry| entry.unwrap().path())
             .filter(|path| path.file_name().unwrap().to_string_lossy().starts_with(prefix))

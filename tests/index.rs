@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use lookalike::{
-    Add, CommonSearch, CopyQuery, CreateInstance, Delete, Durability, Effort, EmbedError, Embedder,
+    Add, Code, CommonSearch, CopyQuery, CreateInstance, Delete, Durability, Effort, EmbedError, Embedder,
     Embedding, Instance, Mode, Query, Source, Tags, View,
 };
 
@@ -372,7 +372,11 @@ fn the_index_grows_beside_changes_and_searches() {
     assert!(stats.lists >= 64);
     check(&pairs);
     drop(pairs);
-    check(&bed.gallery.instance("pairs").unwrap());
+    let pairs = bed.gallery.instance("pairs").unwrap();
+    check(&pairs);
+    assert_eq!(pairs.preload().unwrap(), cfg!(target_os = "linux"));
+    check(&pairs);
+    drop(pairs);
     // A thread that reads ahead changes nothing, and ends with the instance.
     let gallery = lookalike::Gallery::builder(bed.root()).model(Pairs).preload(true).open().unwrap();
     check(&gallery.instance("pairs").unwrap());
@@ -559,6 +563,21 @@ fn damaged_centres_are_told_by_verify_and_by_opening() {
     assert!(format!("{:#}", pairs.verify().unwrap_err()).contains("cent-"));
     drop(pairs);
     assert!(bed.gallery.instance("pairs").is_err());
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn damage_is_told_by_reading_ahead() {
+    let bed = Bed::with(|b| b.model(Pairs).train_rows(100));
+    let pairs = instance(&bed);
+    pairs.import(rows(300, 1)).unwrap();
+    pairs.optimize().unwrap();
+    assert!(pairs.preload().unwrap());
+    drop(pairs);
+    flip(&bed.file_of("pairs", "seg-"), 200);
+    let refused = bed.gallery.instance("pairs").unwrap().preload().unwrap_err();
+    assert_eq!(refused.code(), Code::Internal);
+    assert!(format!("{refused:#}").contains("seg-"), "{refused:#}");
 }
 
 /// A stranger's picture is no copy of any, and a copy is found, whether lists are searched or every image.

@@ -90,6 +90,7 @@ fn every_operation_has_a_span() {
         instance.add_tag_keys(&["size"]).unwrap();
         instance.optimize().unwrap();
         instance.verify().unwrap();
+        instance.preload().unwrap();
         instance.snapshot(bed.dir.path().join("copy")).unwrap();
         instance.delete_where(&Tags::from([("color", "red")])).unwrap();
         instance.delete("c").unwrap();
@@ -123,6 +124,7 @@ fn every_operation_has_a_span() {
             ok("add_tag_keys", 1),
             ok("optimize", 1),
             ok("verify", 1),
+            ok("preload", 1),
             ok("snapshot", 1),
             ok("delete_where", 2),
             ok("delete", 1),

@@ -381,6 +381,7 @@ fn changes_are_called_off_between_steps() {
     token.cancel();
     let patient = small.cancelled_by(&token);
     assert_called_off(patient.optimize());
+    assert_called_off(patient.preload());
     assert_called_off(patient.delete_where(&color("green")));
     assert_called_off(patient.snapshot(bed.dir.path().join("small")));
     assert_eq!(small.stats().unwrap().tail_rows, 10);

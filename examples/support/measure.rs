@@ -321,7 +321,7 @@ impl Opened {
         Some(report::own_memory(true)?.saturating_sub(before?))
     }
 
-    /// Searches for the first time, and then with every query once; figures `open`, `disk` and `stats`.
+    /// Searches for the first time, reads into memory what fits, and searches with every query once; figures `open`, `disk` and `stats`.
     pub(crate) fn describe(&self, dir: &Path, questions: &Questions) -> Outcome<()> {
         let requests = questions.requests(Effort::Default, 10, None);
         // The queries' own memory is not the instance's.
@@ -332,6 +332,9 @@ impl Opened {
             self.instance.search(request)?;
         }
         let first = begun.elapsed();
+        let begun = Instant::now();
+        let fits = self.instance.preload()?;
+        let preloaded = begun.elapsed();
         ask(&self.instance, &requests, 1)?;
         let warm = Self::since(self.before).zip(asking).map(|(warm, asking)| warm.saturating_sub(asking));
         let (rows, bytes) = (self.instance.len()?, report::bytes_under(dir)?);
@@ -342,6 +345,8 @@ impl Opened {
                 "rows": rows,
                 "open_ms": ms(self.took),
                 "first_search_ms": ms(first),
+                "preload_ms": ms(preloaded),
+                "preloaded_whole": fits,
                 "heap_bytes": self.heap,
                 "heap_bytes_of_searching": warm,
                 // One search may take so many.

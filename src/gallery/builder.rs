@@ -167,8 +167,8 @@ impl GalleryBuilder {
         self
     }
 
-    /// Whether a thread reads, right after an opening, the planes that searches read of many rows: some 36 bytes an image at
-    /// 256 dimensions. The first searches then wait less for the disk. Not done unless it is set.
+    /// Whether a thread does what [`Instance::preload`](crate::Instance::preload) does, right after an opening, so that the first
+    /// searches wait less for the disk. Not done unless it is set.
     #[must_use]
     pub fn preload(mut self, preload: bool) -> Self {
         self.options.preload = preload;

@@ -86,14 +86,16 @@ pub(crate) fn scan<R: Rows, Q: Score>(
     let mut state = State { rows, query, scan, top, scored: 0, counted: 0 };
     match scan.only {
         Some(only) => {
-            let rows_of = scan.rows.clone();
-            let mut positions = only.range(rows_of).filter(|&position| !scan.dead.contains(position));
-            let (mut batch, mut ahead) = (Vec::new(), Vec::new());
-            let (mut open, mut likely) = (Vec::new(), Vec::new());
+            let mut positions =
+                only.range(scan.rows.clone()).filter(|&position| !scan.dead.contains(position));
+            let (mut batch, mut ahead) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
+            let (mut open, mut likely) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
             let far = rows.norms_are_far();
             let mut next = |batch: &mut Vec<u32>| {
                 batch.clear();
                 batch.extend(positions.by_ref().take(BATCH));
+                // One right after the other: what is done between two would keep the processor from looking for the next before it
+                // has found the last.
                 for &position in &*batch {
                     if far { rows.soon_codes(position) } else { rows.soon(position) }
                 }
@@ -103,29 +105,18 @@ pub(crate) fn scan<R: Rows, Q: Score>(
                 // Memory works on the next batch while this one is scored.
                 std::mem::swap(&mut batch, &mut ahead);
                 next(&mut ahead);
-                open.clear();
-                likely.clear();
-                // Norms that are near are asked for with the codes, and none is done without.
-                if !far {
+                if far {
+                    for &position in &batch {
+                        if !state.is_dismissed(rows.codes(position)?) {
+                            rows.soon_norms(position);
+                            open.push(position);
+                        }
+                    }
+                } else {
+                    // Norms that are near were asked for with the codes, and none is done without.
                     std::mem::swap(&mut open, &mut batch);
                 }
-                for &position in &batch {
-                    if !state.is_dismissed(rows.codes(position)?) {
-                        rows.soon_norms(position);
-                        open.push(position);
-                    }
-                }
-                for &position in &open {
-                    let run = rows.run(position..position + 1)?;
-                    if state.may_count(run.codes, run.inv_norms) {
-                        rows.soon_whole(position);
-                        likely.push(position);
-                    }
-                }
-                for &position in &likely {
-                    let run = rows.run(position..position + 1)?;
-                    state.count(position, run.codes, run.inv_norms)?;
-                }
+                state.decide(&mut open, &mut likely)?;
             }
         }
         None => {
@@ -208,6 +199,22 @@ impl<R: Rows, Q: Score> State<'_, '_, R, Q> {
         let beaten = low >= self.scan.min_score && high < self.top.bar();
         self.counted += u64::from(beaten);
         !beaten
+    }
+
+    /// Accounts for rows whose codes and norms were asked for.
+    fn decide(&mut self, open: &mut Vec<u32>, likely: &mut Vec<u32>) -> Result<(), R::Error> {
+        for position in open.drain(..) {
+            let run = self.rows.run(position..position + 1)?;
+            if self.may_count(run.codes, run.inv_norms) {
+                self.rows.soon_whole(position);
+                likely.push(position);
+            }
+        }
+        for position in likely.drain(..) {
+            let run = self.rows.run(position..position + 1)?;
+            self.count(position, run.codes, run.inv_norms)?;
+        }
+        Ok(())
     }
 
     /// Scores a whole row.

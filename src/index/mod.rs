@@ -15,5 +15,5 @@ pub(crate) use ivf::{
     Centroids, DEPTHS, Encoder, Gaps, ListQuery, OVERLONG, Reach, Sample, Threads, divide, probe, train,
 };
 pub(crate) use query::QueryCode;
-pub(crate) use rows::{ListedRows, RowRun, Rows, inv_norm};
+pub(crate) use rows::{ListedRows, RowRun, Rows, inv_norm, upper_factor};
 pub(crate) use top::{Place, Ranked, Top};

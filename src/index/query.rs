@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::flat::Score;
 use super::rows::inv_norm;
-use crate::kernel::{WideQuery, dot_i8};
+use crate::kernel::WideQuery;
 use crate::vector::{Layout, RowCode};
 
 /// Largest score of rows whose codes differ: the f32 before 1.
@@ -120,14 +120,14 @@ impl Score for QueryCode {
         const FURTHER: f32 = 160.0 * f32::EPSILON / 2.0;
         let mut high = ROUNDING;
         for block in &self.blocks {
-            let own = &codes[block.range.clone()];
-            let norm = 16.0 * (dot_i8(own, own) as f32).sqrt();
+            let (dot, squares) = block.values.coarse_and_squares(codes);
+            let norm = 16.0 * (squares as f32).sqrt();
             if norm < 2.0 * block.rests {
                 return f32::INFINITY;
             }
             let most = (1.0 + FURTHER) / (norm - block.rests);
             let least = (1.0 - FURTHER) / (norm + block.rests);
-            let coarse = block.values.coarse(codes) as f32 * block.factor;
+            let coarse = dot as f32 * block.factor;
             high += coarse * if coarse > 0.0 { most } else { least } + block.slack * most;
         }
         high

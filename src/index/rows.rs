@@ -15,6 +15,12 @@ pub(crate) fn inv_norm(bytes: &[u8; 4]) -> f32 {
     f32::from_le_bytes(*bytes)
 }
 
+/// What the upper eight bits of a block's values are multiplied by, to be those of a block of norm 1: the whole values are
+/// sixteen times as large.
+pub(crate) fn upper_factor(inv_norm: f32) -> f32 {
+    16.0 * inv_norm
+}
+
 /// A set of rows by position: mapped from a file or held in memory.
 pub(crate) trait Rows {
     /// What can go wrong when rows are read.

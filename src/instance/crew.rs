@@ -1,6 +1,7 @@
 //! Threads that help with one large search.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
 /// How many threads the searches of a gallery may take beside those of their callers, all together.
@@ -19,7 +20,9 @@ impl Crew {
     }
 
     /// Does every piece of a work, on this thread and on at most `most` others, and gives what each thread made of its
-    /// share. A thread that is done with a piece takes the next; after an error no further one is begun.
+    /// share. Each begins with a stretch of its own, the same whenever so many threads do as many pieces: a search that
+    /// reads the same rows again then finds them in the caches of the core that read them. Who is done takes from the ends of
+    /// others; after an error no further piece is begun.
     ///
     /// # Panics
     /// With what a piece panics with, after the other threads have ended.
@@ -31,12 +34,19 @@ impl Crew {
         work: impl Fn(&mut S, &P) -> Result<(), E> + Sync,
     ) -> Result<Vec<S>, E> {
         let taken = Taken::new(&self.free, most.min(pieces.len().saturating_sub(1)));
-        let next = AtomicUsize::new(0);
-        let one = || {
+        let threads = taken.count + 1;
+        let begin = |thread: usize| (thread * pieces.len() / threads) as u32;
+        let stretches: Vec<Stretch> =
+            (0..threads).map(|thread| Stretch::new(begin(thread)..begin(thread + 1))).collect();
+        let stretches = &stretches;
+        let (start, work) = (&start, &work);
+        let one = move |thread: usize| {
             let mut own = start();
-            while let Some(piece) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if let Err(error) = work(&mut own, piece) {
-                    next.store(pieces.len(), Ordering::Relaxed);
+            let its = || stretches[thread].first();
+            let others = || (1..threads).find_map(|other| stretches[(thread + other) % threads].last());
+            while let Some(piece) = its().or_else(others) {
+                if let Err(error) = work(&mut own, &pieces[piece as usize]) {
+                    stretches.iter().for_each(Stretch::clear);
                     return Err(error);
                 }
             }
@@ -44,15 +54,59 @@ impl Crew {
         };
         thread::scope(|scope| {
             // A thread that cannot be had is done without.
-            let spawn =
-                |_| thread::Builder::new().name("lookalike-search".into()).spawn_scoped(scope, one).ok();
-            let helpers: Vec<_> = (0..taken.count).filter_map(spawn).collect();
-            let mut shares = vec![one()];
+            let spawn = |thread| {
+                let builder = thread::Builder::new().name("lookalike-search".into());
+                builder.spawn_scoped(scope, move || one(thread)).ok()
+            };
+            let helpers: Vec<_> = (1..threads).filter_map(spawn).collect();
+            let mut shares = vec![one(0)];
             for helper in helpers {
                 shares.push(helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
             }
             shares.into_iter().collect()
         })
+    }
+}
+
+/// Pieces that nobody has taken yet: where they begin in the upper half, and where they end in the lower.
+struct Stretch(AtomicU64);
+
+impl Stretch {
+    fn new(pieces: Range<u32>) -> Self {
+        Self(AtomicU64::new(Self::pack(pieces)))
+    }
+
+    fn pack(pieces: Range<u32>) -> u64 {
+        u64::from(pieces.start) << 32 | u64::from(pieces.end)
+    }
+
+    /// Takes one of the pieces: `split` gives it and those that are left. The number says who does what and nothing about
+    /// memory, so order is free.
+    fn take(&self, split: impl Fn(Range<u32>) -> (u32, Range<u32>)) -> Option<u32> {
+        let mut now = self.0.load(Ordering::Relaxed);
+        loop {
+            let pieces = (now >> 32) as u32..now as u32;
+            if pieces.is_empty() {
+                return None;
+            }
+            let (piece, left) = split(pieces);
+            match self.0.compare_exchange_weak(now, Self::pack(left), Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return Some(piece),
+                Err(changed) => now = changed,
+            }
+        }
+    }
+
+    fn first(&self) -> Option<u32> {
+        self.take(|pieces| (pieces.start, pieces.start + 1..pieces.end))
+    }
+
+    fn last(&self) -> Option<u32> {
+        self.take(|pieces| (pieces.end - 1, pieces.start..pieces.end - 1))
+    }
+
+    fn clear(&self) {
+        self.0.store(0, Ordering::Relaxed);
     }
 }
 

@@ -117,6 +117,17 @@ impl WideQuery {
         }
     }
 
+    /// [`coarse`](Self::coarse), and the sum of the squares of the block's codes: of rows that lie apart both are wanted at once.
+    #[inline]
+    pub(crate) fn coarse_and_squares(&self, codes: &[i8]) -> (i32, i32) {
+        let block = &codes[self.block.clone()];
+        match self.dot {
+            #[cfg(target_arch = "x86_64")]
+            Dot::Avx2(dot) => dot.wide_and_squares(&self.values, block),
+            dot => (self.coarse(codes), dot.bytes(block, block)),
+        }
+    }
+
     /// `sum(query[i] * row[i])` over the block of a row of 12-bit values, whose codes and fine plane are given.
     pub(crate) fn exact(&self, codes: &[i8], fine: &[u8]) -> i64 {
         let both = |(&[even, odd], &byte): (&[i16; 2], &u8)| {
@@ -323,6 +334,13 @@ mod x86 {
             // SAFETY: as in `run`.
             unsafe { avx2_wide(a, b) }
         }
+
+        /// The same, and `sum(b[i] * b[i])`.
+        #[inline]
+        pub(super) fn wide_and_squares(self, a: &[i16], b: &[i8]) -> (i32, i32) {
+            // SAFETY: as in `run`.
+            unsafe { avx2_wide_and_squares(a, b) }
+        }
     }
 
     /// 16 values a step: widened to 16 bits, so that no sum of two products can saturate.
@@ -353,6 +371,24 @@ mod x86 {
             sum = _mm256_add_epi32(sum, _mm256_madd_epi16(x, _mm256_cvtepi8_epi16(y)));
         }
         sum_of_eight(sum) + super::portable_wide(a_rest, b_rest)
+    }
+
+    /// As `avx2_wide` and `avx2`, in one pass over `b`.
+    #[target_feature(enable = "avx2")]
+    fn avx2_wide_and_squares(a: &[i16], b: &[i8]) -> (i32, i32) {
+        let (a16, a_rest) = a.as_chunks::<16>();
+        let (b16, b_rest) = b.as_chunks::<16>();
+        let (mut sum, mut squares) = (_mm256_setzero_si256(), _mm256_setzero_si256());
+        for (x, y) in a16.iter().zip(b16) {
+            // SAFETY: `x` is 32 bytes and `y` 16, and the loads are unaligned ones.
+            let (x, y) =
+                unsafe { (_mm256_loadu_si256(x.as_ptr().cast()), _mm_loadu_si128(y.as_ptr().cast())) };
+            let y = _mm256_cvtepi8_epi16(y);
+            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(x, y));
+            squares = _mm256_add_epi32(squares, _mm256_madd_epi16(y, y));
+        }
+        let rests = (super::portable_wide(a_rest, b_rest), super::portable(b_rest, b_rest));
+        (sum_of_eight(sum) + rests.0, sum_of_eight(squares) + rests.1)
     }
 
     #[target_feature(enable = "avx2")]
@@ -479,6 +515,9 @@ mod tests {
         for dot in kernels() {
             let prepared = WideQuery::on(dot, high, low, start);
             assert_eq!(i64::from(prepared.coarse(codes)), sum(&coarse), "{dot:?}");
+            let squares = coarse.iter().map(|c| c * c).sum::<i64>();
+            let (again, own) = prepared.coarse_and_squares(codes);
+            assert_eq!((i64::from(again), i64::from(own)), (sum(&coarse), squares), "{dot:?}");
             assert_eq!(prepared.exact(codes, &packed(rests)), sum(&exact), "{dot:?}");
         }
     }

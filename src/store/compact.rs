@@ -163,9 +163,8 @@ fn assign(snapshot: &Snapshot, centres: &Centres, rows: &mut [&mut Row]) -> Resu
     let mut factors = Vec::new();
     for row in &*rows {
         let run = snapshot.row(row.place)?;
-        // Of the upper eight bits alone: sixteen times as much as of the whole values.
         factors.clear();
-        factors.extend(run.inv_norms.iter().map(|inv| 16.0 * index::inv_norm(inv)));
+        factors.extend(run.inv_norms.iter().map(|inv| index::upper_factor(index::inv_norm(inv))));
         asked.push(run.codes, &factors);
     }
     let mut lists = Vec::with_capacity(rows.len());

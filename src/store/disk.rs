@@ -37,6 +37,10 @@ pub(crate) trait Disk: Send + Sync {
     /// A lock of the operating system on a file, which is made if need be; none when somebody else has it. It
     /// ends with the guard, or with the process.
     fn lock(&self, file: &Path, exclusive: bool) -> io::Result<Option<Box<dyn DiskLock>>>;
+    /// Bytes of memory that files may take without anything else having to leave it; none where nobody knows.
+    fn free_memory(&self) -> Option<u64> {
+        None
+    }
     /// Bytes that nobody else draws: for identities and for names that must differ.
     fn random(&self, bytes: &mut [u8]) -> io::Result<()> {
         getrandom::fill(bytes).map_err(io::Error::from)
@@ -151,6 +155,16 @@ impl Disk for RealDisk {
             Err(TryLockError::Error(error)) => Err(error),
         }
     }
+
+    fn free_memory(&self) -> Option<u64> {
+        if cfg!(target_os = "linux") { available(&fs::read_to_string("/proc/meminfo").ok()?) } else { None }
+    }
+}
+
+/// What Linux says of its memory: the line `MemAvailable:  1234 kB`.
+fn available(meminfo: &str) -> Option<u64> {
+    let value = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    value.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
 struct RealFile(File);
@@ -196,6 +210,24 @@ mod tests {
         let refused = RealDisk.link(&path("from"), &path("there")).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read(path("there")).unwrap(), b"old");
+    }
+
+    #[test]
+    fn free_memory_is_read() {
+        let meminfo = "MemTotal:       24637412 kB\nMemAvailable:   22890428 kB\nBuffers: 1 kB\n";
+        assert_eq!(available(meminfo), Some(22_890_428 << 10));
+        for unknown in [
+            "",
+            "MemTotal: 5 kB",
+            "MemAvailable: 5 MB",
+            "MemAvailable: -5 kB",
+            "MemAvailable: 18014398509481984 kB",
+        ] {
+            assert_eq!(available(unknown), None, "{unknown:?}");
+        }
+        if cfg!(target_os = "linux") {
+            assert!(RealDisk.free_memory().is_some_and(|bytes| bytes > 1 << 20));
+        }
     }
 
     #[test]

@@ -143,6 +143,10 @@ impl Disk for FaultDisk {
         RealDisk.create_dirs(dir)
     }
 
+    fn free_memory(&self) -> Option<u64> {
+        RealDisk.free_memory()
+    }
+
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         self.pass(DiskCall::List, dir)?;
         RealDisk.list(dir)

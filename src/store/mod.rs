@@ -214,7 +214,7 @@ impl Store {
             store.spawn("lookalike-merge", Core::merge_loop).map_err(OpenError::Files)?;
         }
         if preload {
-            store.spawn("lookalike-preload", Core::preload).map_err(OpenError::Files)?;
+            store.spawn("lookalike-preload", Core::preload_once).map_err(OpenError::Files)?;
         }
         Ok(store)
     }

@@ -14,7 +14,7 @@ use super::snapshot::Snapshot;
 use crate::cancel::Stop;
 use crate::index::{
     Centroids, DEPTHS, Gaps, ListQuery, ListedRows, OVERLONG, Place, QueryCode, Reach, Sample, Threads, Top,
-    divide, train,
+    divide, inv_norm, train, upper_factor,
 };
 
 /// Centres are trained again when the instance has so many times the images that it had.
@@ -301,8 +301,7 @@ impl TrainingRows {
         for place in places.filter_map(alive) {
             let row = snapshot.row(place)?;
             codes.extend_from_slice(row.codes);
-            // Of the upper eight bits alone: sixteen times as much as of the whole values.
-            inv_norms.extend(row.inv_norms.iter().map(|inv| 16.0 * crate::index::inv_norm(inv)));
+            inv_norms.extend(row.inv_norms.iter().map(|inv| upper_factor(inv_norm(inv))));
         }
         Ok(Self { blocks, codes, inv_norms })
     }

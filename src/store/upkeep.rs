@@ -22,6 +22,9 @@ pub(super) const MAX_FROZEN: usize = 2;
 /// After a failure the threads wait so long, unless somebody asks.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// Segments are read whole ahead of searches if they take no more than so much of the memory that is free, in percent.
+const PRELOADED_PERCENT: u64 = 75;
+
 /// How long a thread sleeps when nothing is due and nobody wakes it.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -172,11 +175,26 @@ impl Core {
         }
     }
 
-    /// Reads and checks the planes that searches read of many rows. Damage is told by the search that meets it.
-    pub(crate) fn preload(&self) {
-        for sealed in &self.snapshot().sealed {
-            let _ = sealed.segment.preload(&self.closing);
+    /// Reads and checks the planes that searches read of many rows, and then whole segments if they fit into memory; says
+    /// whether they do.
+    pub(crate) fn preload(&self, cancel: Option<&CancelToken>) -> Result<bool, StoreError> {
+        let (snapshot, stop) = (self.snapshot(), self.stop(cancel));
+        let segments = || snapshot.sealed.iter().map(|sealed| &sealed.segment);
+        let bytes: u64 = segments().map(|segment| segment.file_bytes()).sum();
+        let fits = self.disk.free_memory().is_some_and(|free| bytes <= free / 100 * PRELOADED_PERCENT);
+        segments().try_for_each(|segment| segment.preload(false, stop))?;
+        if fits {
+            segments().try_for_each(|segment| segment.preload(true, stop))?;
         }
+        if stop.asked() {
+            return Err(StoreError::Stopped("the instance is being closed".to_owned()));
+        }
+        Ok(fits)
+    }
+
+    /// The thread that preloads. Damage is told by the search that meets it.
+    pub(crate) fn preload_once(&self) {
+        let _ = self.preload(None);
     }
 
     /// Why long work here is given up: the store is being closed, or whoever wanted it calls it off.

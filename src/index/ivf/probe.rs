@@ -7,7 +7,7 @@ use roaring::RoaringBitmap;
 use super::centroids::{Centroids, Ranking};
 use crate::index::flat::{Scan, Score};
 use crate::index::query::QueryCode;
-use crate::index::rows::ListedRows;
+use crate::index::rows::{ListedRows, upper_factor};
 use crate::index::top::{Place, Ranked, Top};
 use crate::kernel::bits::{self, BitsQuery, GROUP, GROUP_FACTORS};
 use crate::kernel::table::TableRows;
@@ -29,7 +29,8 @@ pub(crate) struct ListQuery {
 impl ListQuery {
     /// `weights`: one a block, with a sum of 1.
     pub(crate) fn new(centroids: &Centroids, layout: &Layout, row: &RowCode, weights: &[f32]) -> Self {
-        let factors: Vec<f32> = row.inv_norms.iter().zip(weights).map(|(inv, w)| 16.0 * inv * w).collect();
+        let factors: Vec<f32> =
+            row.inv_norms.iter().zip(weights).map(|(inv, w)| upper_factor(*inv) * w).collect();
         let asked = TableRows::of(centroids.blocks(), &row.codes, &factors);
         let ranking = centroids.rank(asked.get(0), weights);
         let mut values = row.decode(layout);

@@ -3,6 +3,10 @@
 use std::arch::x86_64::*;
 
 use super::{BitsQuery, GROUP_FACTORS, PLANES, Tables, WORD};
+use crate::kernel::prefetch;
+
+/// Groups that codes are asked for ahead.
+const AHEAD: usize = 8;
 
 /// Proof that the processor has AVX-512 F and VPOPCNTDQ.
 #[derive(Debug, Clone, Copy)]
@@ -167,13 +171,24 @@ fn scan256(
     mut found: impl FnMut(usize, u16) -> f32,
 ) {
     let tables = query.tables();
-    let groups = codes.chunks_exact(query.words.len() * WORD).zip(factors.as_chunks::<GROUP_FACTORS>().0);
+    let (stride, all_factors) = (query.words.len() * WORD, factors);
+    let groups = codes.chunks_exact(stride).zip(factors.as_chunks::<GROUP_FACTORS>().0);
     for (number, (group, factors)) in groups.enumerate() {
+        soon(codes, number, stride);
+        soon(all_factors, number, GROUP_FACTORS);
         let mask = group256(query, tables, group, factors, base, bar);
         if mask != 0 {
             bar = found(number, mask);
         }
     }
+}
+
+/// Asks for the bytes of a group that comes soon: processors see by themselves that memory is read in order, but only until a page
+/// ends, and begin anew in the next.
+#[inline(always)]
+fn soon(bytes: &[u8], number: usize, stride: usize) {
+    let start = (number + AHEAD) * stride;
+    prefetch(bytes.get(start..start + stride).unwrap_or_default());
 }
 
 /// Which rows of a group reach `bar`.

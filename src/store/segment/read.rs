@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use roaring::RoaringBitmap;
 
@@ -14,14 +14,18 @@ use super::super::frame::{FORMAT, Uuid};
 use super::super::map::Mapped;
 use super::super::record::Hash;
 use super::{BLOCK, FOOTER, Kind, MAGIC, SegmentFile, TABLE_ENTRY, name, path_bucket, path_buckets};
+use crate::cancel::Stop;
 use crate::index::{ListedRows, RowRun, Rows};
 use crate::kernel::bits::{self, GROUP, GROUP_FACTORS};
 use crate::kernel::prefetch;
 use crate::tags::{Schema, TagSet, Tags, Term};
 use crate::vector::Layout;
 
-/// Groups of a list that are asked for before it is read.
-const SOON_GROUPS: usize = 24;
+/// Groups of a list that are asked for before it is read; a scan asks for those that follow by itself.
+const SOON_GROUPS: usize = 8;
+
+/// Bytes that are read ahead of searches at a time.
+const AHEAD: usize = 8 << 20;
 
 /// A sealed segment, open for reading.
 #[derive(Debug)]
@@ -199,6 +203,7 @@ impl Segment {
     }
 
     /// Bytes of a section, with their blocks checked.
+    #[inline]
     fn bytes(&self, kind: Kind, range: Range<usize>) -> Result<&[u8], StoreError> {
         let section = self.section(kind);
         let whole = &self.map.bytes()[section.range.clone()];
@@ -235,18 +240,24 @@ impl Segment {
         }
     }
 
-    /// Reads and checks codes of one bit and their factors, or the upper planes where there are no lists.
-    pub(crate) fn preload(&self, cancel: &AtomicBool) -> Result<(), StoreError> {
-        let kinds = match self.centres {
+    /// Reads and checks what searches read of many rows, codes of one bit and their factors, or the upper planes where
+    /// there are no lists; or `whole` the file, in an order that brings what most searches read first.
+    pub(crate) fn preload(&self, whole: bool, stop: Stop<'_>) -> Result<(), StoreError> {
+        let first = match self.centres {
             Some(_) => &[Kind::Lists, Kind::BitFactors, Kind::Bits][..],
             None => &[Kind::InvNorms, Kind::Codes],
         };
-        for &kind in kinds {
-            for from in (0..self.len(kind)).step_by(BLOCK) {
-                if cancel.load(Ordering::Relaxed) {
+        let rows = [Kind::InvNorms, Kind::Codes, Kind::Orders, Kind::Fine];
+        let others = rows.into_iter().chain(Kind::ALL).filter(|_| whole);
+        for kind in first.iter().copied().chain(others) {
+            let Range { start, end } = self.section(kind).range;
+            for from in (start..end).step_by(AHEAD) {
+                if stop.asked() {
                     return Ok(());
                 }
-                self.bytes(kind, from..self.len(kind).min(from + BLOCK))?;
+                let to = end.min(from + AHEAD);
+                self.map.read_ahead(from..to);
+                self.bytes(kind, from - start..to - start)?;
             }
         }
         Ok(())
@@ -480,7 +491,6 @@ impl ListedRows for Segment {
     fn soon_list(&self, list: u32) {
         if let Ok(range) = self.list(list) {
             let (start, end) = (range.start as usize / GROUP, range.end.div_ceil(GROUP as u32) as usize);
-            // A long list is read in order, which the processor sees by itself.
             let (end, stride) = (end.min(start + SOON_GROUPS), bits::group_bytes(self.dims));
             self.soon_bytes(Kind::BitFactors, start * GROUP_FACTORS..end * GROUP_FACTORS);
             self.soon_bytes(Kind::Bits, start * stride..end * stride);

@@ -301,13 +301,17 @@ fn reading_ahead_reads_every_block_of_what_searches_read() {
         let segment = open(&bytes, sealed, listed).unwrap();
         // The codes begin in their first block and are not in it alone.
         assert!(segment.unread(Kind::Codes) > 3);
-        segment.preload(&AtomicBool::new(true)).unwrap();
+        segment.preload(true, Stop::either(&AtomicBool::new(true), None)).unwrap();
         assert!(segment.unread(Kind::Codes) > 3, "called off");
-        segment.preload(&AtomicBool::new(false)).unwrap();
+        segment.preload(false, Stop::never()).unwrap();
         for &kind in kinds {
             assert_eq!(segment.unread(kind), 0, "{kind:?}");
         }
         assert!(segment.unread(Kind::Fine) > 0);
+        segment.preload(true, Stop::never()).unwrap();
+        for kind in Kind::ALL {
+            assert_eq!(segment.unread(kind), 0, "{kind:?}");
+        }
         // Damage in any block of them is met on the way.
         for &kind in kinds {
             let place = segment.place(kind);
@@ -318,7 +322,7 @@ fn reading_ahead_reads_every_block_of_what_searches_read() {
                 // The opening itself reads which centres the lists are around.
                 let met = open(&damaged, sealed, listed);
                 assert!(met.is_ok() || (kind, block) == (Kind::Lists, place.start), "{kind:?}, {at}");
-                assert_eq!(told(met.and_then(|segment| segment.preload(&AtomicBool::new(false)))), block);
+                assert_eq!(told(met.and_then(|segment| segment.preload(false, Stop::never()))), block);
             }
         }
     }
