@@ -123,6 +123,8 @@ pub enum Operation {
     Snapshot,
     /// Check every byte.
     Verify,
+    /// Read ahead of searches.
+    Preload,
     /// Make a damaged instance whole from what is sound in it.
     Repair,
     /// Decode a picture.
@@ -381,7 +383,11 @@ fn store(error: &StoreError, operation: Operation) -> Code {
         Operation::DeleteInstance => Code::InstanceNotDeleted,
         Operation::Describe => Code::InstanceNotObtained,
         Operation::Open => Code::InstanceNotStarted,
-        Operation::OpenGallery | Operation::List | Operation::Verify | Operation::Decode => Code::Internal,
+        Operation::OpenGallery
+        | Operation::List
+        | Operation::Verify
+        | Operation::Preload
+        | Operation::Decode => Code::Internal,
     }
 }
 

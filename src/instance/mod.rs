@@ -523,14 +523,14 @@ impl Instance {
     /// # Errors
     /// IS.0009 naming the file and the place of the first damage, IS.0012 when it was called off, IS.2019.
     pub fn preload(&self) -> Result<bool> {
-        let store = self.store(Operation::Search)?;
+        let store = self.store(Operation::Preload)?;
         let work = || {
             self.go_on()?;
             let preloaded = store.preload(self.cancel.as_ref());
             // As in `optimize`.
             preloaded.map_err(|error| self.go_on().err().map_or(error.into(), Cause::from))
         };
-        let preload = || work().map_err(|cause: Cause| self.failed(&store, Operation::Search, cause));
+        let preload = || work().map_err(|cause: Cause| self.failed(&store, Operation::Preload, cause));
         span!("preload", self.name()).run(|_| 1, preload)
     }
 
