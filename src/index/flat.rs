@@ -94,8 +94,7 @@ pub(crate) fn scan<R: Rows, Q: Score>(
             let mut next = |batch: &mut Vec<u32>| {
                 batch.clear();
                 batch.extend(positions.by_ref().take(BATCH));
-                // One right after the other: what is done between two would keep the processor from looking for the next before it
-                // has found the last.
+                // One right after the other: each between the scores of two rows made a filter of 30,000 rows take 1.5 times as long.
                 for &position in &*batch {
                     if far { rows.soon_codes(position) } else { rows.soon(position) }
                 }

@@ -159,6 +159,25 @@ mod tests {
     }
 
     #[test]
+    fn threads_begin_where_they_began_before() {
+        let crew = Crew::new(4);
+        let pieces: Vec<usize> = (0..102).collect();
+        for _ in 0..20 {
+            // Nobody goes on before each has its first piece.
+            let all = std::sync::Barrier::new(4);
+            let work = |first: &mut Option<usize>, piece: &usize| {
+                if first.is_none() {
+                    *first = Some(*piece);
+                    all.wait();
+                }
+                Ok::<_, ()>(())
+            };
+            let firsts = crew.share(&pieces, 3, || None, work).unwrap();
+            assert_eq!(firsts, [Some(0), Some(25), Some(51), Some(76)]);
+        }
+    }
+
+    #[test]
     fn errors_and_panics_end_it_and_give_the_threads_back() {
         let crew = Crew::new(4);
         let pieces: Vec<u32> = (0..1000).collect();

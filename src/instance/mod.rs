@@ -501,9 +501,9 @@ impl Instance {
     /// Reads into memory what searches read of the files, and returns when it is there: for a program that must answer
     /// quickly from its first search on. First come the planes that searches read of many rows, some 36 bytes an
     /// image at 256 dimensions; then everything, if the files take at most three quarters of the memory that is free. Says whether
-    /// they do; where the system does not tell (it does on Linux), they do not.
+    /// they do; where the system does not tell (it does on Linux), they do not. A limit of a container is not known.
     ///
-    /// On Linux what has to be read comes in large pages, which make searches quicker once an instance has gigabytes. What is
+    /// On Linux what has to be read comes in large pages, which make filters quicker once an instance has gigabytes. What is
     /// read later, because the system took memory back, then comes in pieces of two megabytes, too.
     ///
     /// ```

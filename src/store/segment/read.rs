@@ -21,8 +21,9 @@ use crate::kernel::prefetch;
 use crate::tags::{Schema, TagSet, Tags, Term};
 use crate::vector::Layout;
 
-/// Groups of a list that are asked for before it is read; a scan asks for those that follow by itself.
-const SOON_GROUPS: usize = 8;
+/// Groups of a list that are asked for before it is read. The AVX2 scan asks for those that follow by itself; others, and
+/// scans of some rows of a list, leave them to the processor, which sees that a long list is read in order.
+const SOON_GROUPS: usize = 24;
 
 /// Bytes that are read ahead of searches at a time.
 const AHEAD: usize = 8 << 20;
@@ -248,8 +249,13 @@ impl Segment {
             None => &[Kind::InvNorms, Kind::Codes],
         };
         let rows = [Kind::InvNorms, Kind::Codes, Kind::Orders, Kind::Fine];
-        let others = rows.into_iter().chain(Kind::ALL).filter(|_| whole);
-        for kind in first.iter().copied().chain(others) {
+        let mut order = first.to_vec();
+        for kind in rows.into_iter().chain(Kind::ALL).filter(|_| whole) {
+            if !order.contains(&kind) {
+                order.push(kind);
+            }
+        }
+        for kind in order {
             let Range { start, end } = self.section(kind).range;
             for from in (start..end).step_by(AHEAD) {
                 if stop.asked() {
