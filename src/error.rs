@@ -307,7 +307,7 @@ impl Cause {
             Self::OpenManifest(e) if operation == Operation::Describe => (Code::InstanceNotObtained, kind(e)),
             Self::OpenManifest(e) => (Code::ConfigurationUnreadable, kind(e)),
             Self::OpenFiles(e) => match e {
-                StoreError::Newer { .. } => (Code::ConfigurationUnreadable, kind(e)),
+                StoreError::Format { .. } => (Code::ConfigurationUnreadable, kind(e)),
                 StoreError::Missing { .. } | StoreError::Io { action: "map", .. } => {
                     (Code::GalleryUnreachable, kind(e))
                 }
@@ -398,7 +398,7 @@ fn kind(error: &StoreError) -> ErrorKind {
             _ => ErrorKind::Io,
         },
         StoreError::Corrupt { .. } | StoreError::Missing { .. } | StoreError::Abnormal => ErrorKind::Corrupt,
-        StoreError::Newer { .. } => ErrorKind::Unsupported,
+        StoreError::Format { .. } => ErrorKind::Unsupported,
         StoreError::Locked => ErrorKind::Locked,
         StoreError::ReadOnly => ErrorKind::ReadOnly,
         StoreError::Stopped(_) => ErrorKind::Stopped,

@@ -44,8 +44,8 @@ impl Layout {
         self.blocks.iter().map(|&n| n as usize).sum()
     }
 
-    /// Bytes of a row's fine plane: two values a byte.
-    pub(crate) fn fine_bytes(&self) -> usize {
+    /// Bytes of a row's upper plane: two values a byte.
+    pub(crate) fn upper_bytes(&self) -> usize {
         self.dims().div_ceil(2)
     }
 
@@ -79,17 +79,41 @@ fn nearest(value: f64) -> i16 {
 
 /// A vector as it is kept: 12 bits a value in two planes, and one over the norm of each block's values.
 ///
-/// A scan reads the upper eight bits of every row; the lower four are read of the few rows whose place they can decide.
-/// The scale of a block is not kept: the direction is all that a cosine needs, and with the norm taken of the
-/// values themselves equal values have a cosine of exactly one.
+/// A value is `128 * step + rest`: the step is odd, -15 to 15, in the middle of what four bits can tell, and the rest is
+/// -128 to 127. A scan reads the steps of every row; rests are read of the rows whose place they can decide. The scale of a
+/// block is not kept: the direction is all that a cosine needs, and with the norm taken of the values
+/// themselves equal values have a cosine of exactly one.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct RowCode {
-    /// The upper eight bits of each value, rounded: value = 16 * code + rest, the rest -8 to 7.
-    pub(crate) codes: Vec<i8>,
-    /// The rests plus 8, two a byte, the one of the even place in the lower half; after an odd number a zero.
-    pub(crate) fine: Vec<u8>,
+    /// The upper four bits of each value: half of the step and 15, 0 to 15, two a byte, the one of the even place in the
+    /// lower half; after an odd number a zero.
+    pub(crate) upper: Vec<u8>,
+    /// The lower eight bits: the rest.
+    pub(crate) lower: Vec<i8>,
     /// One over the Euclidean norm of each block's values.
     pub(crate) inv_norms: Vec<f32>,
+}
+
+/// A value by its two parts.
+fn joined(half: u8, rest: i8) -> i16 {
+    256 * i16::from(half) - 1920 + i16::from(rest)
+}
+
+/// The halves of a byte of an upper plane, in their order.
+fn halves(byte: u8) -> [u8; 2] {
+    [byte & 15, byte >> 4]
+}
+
+/// The 12-bit values of a row's planes.
+fn values<'a>(upper: &'a [u8], lower: &'a [i8]) -> impl Iterator<Item = i16> + 'a {
+    let (pairs, last) = lower.as_chunks::<2>();
+    let after = upper.get(pairs.len()..).unwrap_or_default();
+    let both = |(&[even, odd], &byte): (&[i8; 2], &u8)| {
+        let [first, second] = halves(byte);
+        [joined(first, even), joined(second, odd)]
+    };
+    let one = |(&rest, &byte): (&i8, &u8)| joined(halves(byte)[0], rest);
+    pairs.iter().zip(upper).flat_map(both).chain(last.iter().zip(after).map(one))
 }
 
 impl RowCode {
@@ -120,17 +144,17 @@ impl RowCode {
     ///
     /// # Errors
     /// When it is not a row of this layout that [`encode`](Self::encode) could have made.
-    pub(crate) fn from_codes(layout: &Layout, codes: &[i8], fine: &[u8]) -> Result<Self, VectorError> {
-        if codes.len() != layout.dims() {
-            return Err(VectorError::Dims { found: codes.len(), want: layout.dims() });
+    pub(crate) fn from_planes(layout: &Layout, upper: &[u8], lower: &[i8]) -> Result<Self, VectorError> {
+        if lower.len() != layout.dims() {
+            return Err(VectorError::Dims { found: lower.len(), want: layout.dims() });
         }
-        if fine.len() != layout.fine_bytes() {
-            return Err(VectorError::Kept("the fine plane has another length"));
+        if upper.len() != layout.upper_bytes() {
+            return Err(VectorError::Kept("the upper plane has another length"));
         }
-        if !codes.len().is_multiple_of(2) && fine.last().is_some_and(|byte| byte >> 4 != 0) {
+        if !lower.len().is_multiple_of(2) && upper.last().is_some_and(|&byte| halves(byte)[1] != 0) {
             return Err(VectorError::Kept("the unused half of the last byte is not zero"));
         }
-        let row = Self { codes: codes.to_vec(), fine: fine.to_vec(), inv_norms: Vec::new() };
+        let row = Self { upper: upper.to_vec(), lower: lower.to_vec(), inv_norms: Vec::new() };
         let values = row.values();
         if values.iter().any(|&v| !(-VALUE_MAX..=VALUE_MAX).contains(&v)) {
             return Err(VectorError::Kept("a value is too large"));
@@ -143,43 +167,31 @@ impl RowCode {
 
     /// A row of values in `-VALUE_MAX..=VALUE_MAX`, none of its blocks all zero.
     fn of_values(layout: &Layout, values: &[i16]) -> Self {
-        let codes: Vec<i8> = values.iter().map(|v| ((v + 8) >> 4) as i8).collect();
-        let mut fine = vec![0; layout.fine_bytes()];
-        for (index, (value, &code)) in values.iter().zip(&codes).enumerate() {
-            let rest = value - 16 * i16::from(code) + 8;
-            fine[index / 2] |= (rest as u8) << (index % 2 * 4);
-        }
-        Self { codes, fine, inv_norms: inv_norms(layout, values) }
+        let (upper, lower) = planes(values);
+        Self { upper, lower, inv_norms: inv_norms(layout, values) }
     }
 
-    /// The lower four bits of each value, -8 to 7.
-    pub(crate) fn rests(&self) -> Vec<i8> {
-        let rest = |index: usize| (self.fine[index / 2] >> (index % 2 * 4) & 15).cast_signed() - 8;
-        (0..self.codes.len()).map(rest).collect()
-    }
-
-    /// A row of one block alone, from the upper eight bits of its values; the other blocks have no direction.
-    pub(crate) fn of_block(layout: &Layout, block: usize, codes: &[i8], inv_norm: f32) -> Self {
-        let mut row = Self {
-            codes: vec![0; layout.dims()],
-            // A rest of zero is kept as 8.
-            fine: vec![0x88; layout.dims().div_ceil(2)],
-            inv_norms: vec![0.0; layout.blocks()],
-        };
-        if let Some(range) = layout.ranges().nth(block).filter(|range| range.len() == codes.len()) {
-            row.codes[range].copy_from_slice(codes);
-            row.inv_norms[block] = inv_norm;
+    /// A row of one block alone, whose values and one over whose norm are given; the other blocks have no direction.
+    pub(crate) fn of_block(layout: &Layout, block: usize, own: &[i16], inv_norm: f32) -> Self {
+        let (mut values, mut inv_norms) = (vec![0; layout.dims()], vec![0.0; layout.blocks()]);
+        if let Some(range) = layout.ranges().nth(block).filter(|range| range.len() == own.len()) {
+            values[range].copy_from_slice(own);
+            inv_norms[block] = inv_norm;
         }
-        row
+        let (upper, lower) = planes(&values);
+        Self { upper, lower, inv_norms }
     }
 
     /// The 12-bit values.
     pub(crate) fn values(&self) -> Vec<i16> {
-        self.codes
-            .iter()
-            .zip(self.rests())
-            .map(|(&code, rest)| 16 * i16::from(code) + i16::from(rest))
-            .collect()
+        values(&self.upper, &self.lower).collect()
+    }
+
+    /// The upper eight bits of each value, rounded: value = 16 * eight + -8 to 7.
+    pub(crate) fn eights(&self) -> Vec<i8> {
+        let mut out = Vec::with_capacity(self.lower.len());
+        eights(&self.upper, &self.lower, &mut out);
+        out
     }
 
     /// Block number `block` of a row of `layout`, as a row of its own.
@@ -192,26 +204,34 @@ impl RowCode {
     /// The vector that is kept, each block of unit norm.
     pub(crate) fn decode(&self, layout: &Layout) -> Vec<f32> {
         let mut out = Vec::with_capacity(layout.dims());
-        decode(layout, &self.codes, &self.fine, self.inv_norms.iter().copied(), &mut out);
+        decode(layout, &self.upper, &self.lower, self.inv_norms.iter().copied(), &mut out);
         out
     }
+}
+
+/// Both planes of values in `-VALUE_MAX..=VALUE_MAX`.
+fn planes(values: &[i16]) -> (Vec<u8>, Vec<i8>) {
+    let half = |value: i16| ((value + 2048) >> 8) as u8;
+    let both = |pair: &[i16]| half(pair[0]) | pair.get(1).map_or(0, |&odd| half(odd) << 4);
+    let rest = |&value: &i16| (value - joined(half(value), 0)) as i8;
+    (values.chunks(2).map(both).collect(), values.iter().map(rest).collect())
+}
+
+/// Appends the upper eight bits of each value of a row, rounded.
+pub(crate) fn eights(upper: &[u8], lower: &[i8], out: &mut Vec<i8>) {
+    out.extend(values(upper, lower).map(|value| ((value + 8) >> 4) as i8));
 }
 
 /// Appends the vector that two planes and one over the norm of each block stand for, each block of unit norm.
 pub(crate) fn decode(
     layout: &Layout,
-    codes: &[i8],
-    fine: &[u8],
+    upper: &[u8],
+    lower: &[i8],
     inv_norms: impl Iterator<Item = f32>,
     out: &mut Vec<f32>,
 ) {
     let first = out.len();
-    let (pairs, last) = codes.as_chunks::<2>();
-    let value = |code: i8, rest: u8| f32::from(16 * i16::from(code) + i16::from(rest) - 8);
-    out.extend(
-        pairs.iter().zip(fine).flat_map(|(&[a, b], rests)| [value(a, rests & 15), value(b, rests >> 4)]),
-    );
-    out.extend(last.iter().zip(&fine[pairs.len()..]).map(|(&code, rests)| value(code, rests & 15)));
+    out.extend(values(upper, lower).map(f32::from));
     for (range, inv) in layout.ranges().zip(inv_norms) {
         out[first..][range].iter_mut().for_each(|value| *value *= inv);
     }
@@ -274,7 +294,9 @@ mod tests {
         let layout = Layout::new(&[5]).unwrap();
         let row = RowCode::encode(&layout, &[2032.0, -2032.0, 8.0, -9.0, 7.4]).unwrap();
         assert_eq!(row.values(), [2032, -2032, 8, -9, 7]);
-        assert_eq!((&row.codes[..], &row.fine[..]), (&[127, -127, 1, -1, 0][..], &[0x88, 0xf0, 0x0f][..]));
+        assert_eq!(row.upper, [0x0f, 0x78, 0x08]);
+        assert_eq!(row.lower, [112, -112, -120, 119, -121]);
+        assert_eq!(row.eights(), [127, -127, 1, -1, 0]);
         let layout = Layout::new(&[3, 2]).unwrap();
         let row = RowCode::encode(&layout, &[1.0, 2.0, 3.0, 4.0, 5.0]).unwrap();
         let own = RowCode::encode(&Layout::new(&[2]).unwrap(), &[4.0, 5.0]).unwrap();
@@ -284,21 +306,35 @@ mod tests {
     #[test]
     fn refuses_what_no_encoding_makes() {
         let layout = Layout::new(&[3]).unwrap();
-        let kept =
-            |codes: [i8; 3], fine: &[u8]| RowCode::from_codes(&layout, &codes, fine).map(|row| row.values());
-        assert_eq!(kept([127, 1, -127], &[0x08, 0x08]), Ok(vec![2032, 8, -2032]));
-        assert_eq!(kept([0, 0, 0], &[0x98, 0x08]), Ok(vec![0, 1, 0]));
-        assert_eq!(kept([0, 0, 0], &[0x88, 0x08]), Err(VectorError::Zero { block: 0 }));
-        for (codes, fine) in [
-            ([127, 0, 0], &[0x89, 0x08][..]),
-            ([-127, 0, 0], &[0x87, 0x08]),
-            ([-128, 0, 0], &[0x88, 0x08]),
-            ([1, 0, 0], &[0x88, 0x18]),
-            ([1, 0, 0], &[0x88]),
-            ([1, 0, 0], &[0x88, 0x08, 0x00]),
+        let kept = |upper: &[u8], lower: [i8; 3]| {
+            RowCode::from_planes(&layout, upper, &lower).map(|row| row.values())
+        };
+        assert_eq!(kept(&[0x8f, 0x00], [112, -120, -112]), Ok(vec![2032, 8, -2032]));
+        assert_eq!(kept(&[0x88, 0x08], [-128, -127, -128]), Ok(vec![0, 1, 0]));
+        assert_eq!(kept(&[0x78, 0x08], [-128, 127, -128]), Ok(vec![0, -1, 0]));
+        assert_eq!(kept(&[0x88, 0x08], [-128; 3]), Err(VectorError::Zero { block: 0 }));
+        for (upper, lower) in [
+            (&[0x8f, 0x08][..], [113, -128, -128]),
+            (&[0x80, 0x08], [-113, -128, -128]),
+            (&[0x8f, 0x08], [127, -128, -128]),
+            (&[0x80, 0x08], [-128, -128, -128]),
+            (&[0x88, 0x18], [1, 0, 0]),
+            (&[0x88], [1, 0, 0]),
+            (&[0x88, 0x08, 0x00], [1, 0, 0]),
         ] {
-            assert!(matches!(kept(codes, fine), Err(VectorError::Kept(_))), "{codes:?} {fine:?}");
+            assert!(matches!(kept(upper, lower), Err(VectorError::Kept(_))), "{upper:x?} {lower:?}");
         }
+    }
+
+    #[test]
+    fn every_value_is_its_two_parts() {
+        let all: Vec<i16> = (-VALUE_MAX..=VALUE_MAX).collect();
+        let (upper, lower) = planes(&all);
+        assert_eq!(values(&upper, &lower).collect::<Vec<_>>(), all);
+        let mut rounded = Vec::new();
+        eights(&upper, &lower, &mut rounded);
+        assert!(all.iter().zip(&rounded).all(|(v, &e)| (-8..8).contains(&(v - 16 * i16::from(e)))));
+        assert_eq!(all.len(), 4065);
     }
 
     proptest! {
@@ -306,7 +342,7 @@ mod tests {
         fn keeps_the_direction(values in proptest::collection::vec(-1.0f32..1.0, 24)) {
             let layout = Layout::new(&[16, 8]).unwrap();
             let Ok(row) = RowCode::encode(&layout, &values) else { return Ok(()) };
-            prop_assert_eq!(&RowCode::from_codes(&layout, &row.codes, &row.fine).unwrap(), &row);
+            prop_assert_eq!(&RowCode::from_planes(&layout, &row.upper, &row.lower).unwrap(), &row);
             let kept = row.decode(&layout);
             // What was read is kept as it is.
             prop_assert_eq!(&RowCode::encode(&layout, &kept).unwrap(), &row);

@@ -1,8 +1,8 @@
 //! Files of this format, kept: what this version wrote must be read by every later one, and be written so again.
 //!
 //! `tests/golden/before` is an instance that was killed with changes in its log; `tests/golden/after` is what became of it
-//! by the changes of `changes` and a close; the two `*.txt` files are their answers. When the format's number rises,
-//! keep these under a name with the old number, let a test open them, and make new ones:
+//! by the changes of `changes` and a close; the two `*.txt` files are their answers. When the number of a
+//! format that was released rises, keep these under a name with the old number, let a test open them, and make new ones:
 //!
 //! ```text
 //! LOOKALIKE_MAKE_GOLDEN=1 cargo test --release --features testing --test main golden
@@ -109,7 +109,7 @@ fn make() {
     }
     let dir = tempfile::tempdir().unwrap();
     let gallery = gallery(dir.path(), 50);
-    let create = CreateInstance::new("kept", "average").description("of format 1").tags(["color", "kind"]);
+    let create = CreateInstance::new("kept", "average").description("of format 2").tags(["color", "kind"]);
     gallery.create(&create).unwrap();
     let instance = gallery.instance("kept").unwrap();
     let mut random = Random(4);
@@ -178,12 +178,12 @@ fn files_of_a_newer_format_are_refused() {
         copy(&kept().join("after"), &dir.path().join("kept"));
         let at = if name.starts_with("seg-") { bytes.len() - FOOTER + FORMAT_AT } else { FORMAT_AT };
         // A newer version would have made its checksum in its own way.
-        bytes[at] = 2;
+        bytes[at] = 3;
         bytes[at + 4] ^= 0x77;
         std::fs::write(dir.path().join("kept").join(&name), bytes).unwrap();
         let error = gallery(dir.path(), 1 << 40).instance("kept").unwrap_err();
         assert_eq!(error.code(), Code::ConfigurationUnreadable, "{name}: {error}");
-        assert!(error.to_string().contains(&name) && error.to_string().contains("format 2"), "{error}");
+        assert!(error.to_string().contains(&name) && error.to_string().contains("format 3"), "{error}");
         refused += 1;
     }
     assert!(refused >= 4, "{refused}");

@@ -24,11 +24,10 @@ pub(crate) struct CopyTarget {
     pub(crate) flat: bool,
 }
 
-/// One view: the upper eight bits of a block's values, one over the norm of the whole values, and what is subtracted
-/// from its cosines.
+/// One view: a block's values in 12 bits, one over their norm, and what is subtracted from its cosines.
 #[derive(Debug, Clone)]
 pub(crate) struct TargetView {
-    pub(crate) codes: Vec<i8>,
+    pub(crate) values: Vec<i16>,
     pub(crate) inv_norm: f32,
     pub(crate) background: f32,
 }
@@ -81,7 +80,7 @@ impl Model {
         block: usize,
     ) -> Result<CopyTarget, EmbedFault> {
         let own = row.block(&self.layout, block).ok_or(VectorError::Zero { block })?;
-        let views = vec![self.target_view(&Layout::new(&[own.codes.len()])?, own)?];
+        let views = vec![self.target_view(&Layout::new(&[own.lower.len()])?, own)?];
         let hash = hash.filter(|_| self.copy_hashed());
         let flat = hash == Some([0; 32]);
         let hashes = hash.into_iter().filter(|_| !flat).collect();
@@ -90,14 +89,14 @@ impl Model {
 
     /// `block` is a row of its own, of the layout `single`.
     fn target_view(&self, single: &Layout, block: RowCode) -> Result<TargetView, EmbedFault> {
-        let values = block.decode(single);
-        let background = catch_unwind(AssertUnwindSafe(|| self.embedder.copy_background(&values)));
+        let decoded = block.decode(single);
+        let background = catch_unwind(AssertUnwindSafe(|| self.embedder.copy_background(&decoded)));
         let background = background.map_err(|_| EmbedFault::Panicked)?;
         if !background.is_finite() {
             return Err(VectorError::NotFinite { index: 0 }.into());
         }
         let inv_norm = block.inv_norms.first().copied().unwrap_or_default();
-        Ok(TargetView { codes: block.codes, inv_norm, background })
+        Ok(TargetView { values: block.values(), inv_norm, background })
     }
 }
 

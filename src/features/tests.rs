@@ -104,15 +104,19 @@ fn the_large_model_begins_as_the_small_one() {
     assert!(cosine(&long.vector[256..352], &short.vector[160..]) > 1.0 - 1e-9);
 }
 
-/// What is stored of a picture: the codes, the fine plane and the hash.
+/// What is stored of a picture: the upper plane, the lower plane and the hash.
 fn stored(model: &CommonSearch, pixels: &Pixels) -> Vec<u8> {
     let layout = Layout::new(model.blocks()).unwrap();
     let have = model.embed(View::whole(pixels)).unwrap();
     let row = RowCode::encode(&layout, &have.vector).unwrap();
-    row.codes.iter().map(|code| code.cast_unsigned()).chain(row.fine).chain(have.hash.unwrap()).collect()
+    row.upper
+        .into_iter()
+        .chain(row.lower.iter().map(|rest| rest.cast_unsigned()))
+        .chain(have.hash.unwrap())
+        .collect()
 }
 
-/// The rows of the committed pictures (256 codes, 128 bytes of fine plane and 32 of hash each), made once and kept: another
+/// The rows of the committed pictures (128 bytes of upper plane, 256 of lower plane and 32 of hash each), made once and kept: another
 /// CPU, compiler or kernel gives the same bytes.
 /// LOOKALIKE_STORED = a file to write them to, after a change of the model.
 #[test]

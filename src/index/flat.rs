@@ -8,27 +8,23 @@ use roaring::RoaringBitmap;
 use super::rows::Rows;
 use super::top::{Place, Ranked, Top};
 
-/// Rows read at a time: their codes (1 MiB at 256 dimensions) stay in the second-level cache between the
+/// Rows read at a time: their upper planes (512 KiB at 256 dimensions) stay in the second-level cache between the
 /// checksum and the scores.
 const RUN: u32 = 4096;
 
 /// A query that scores rows: between bounds by what a scan reads of every row, exactly by the whole row.
 pub(crate) trait Score {
-    /// Whether the score of a row depends on its fine plane. When it does not, `score` gets an empty one, and both
-    /// bounds are the score.
-    const FINE: bool;
-
-    /// What the score of a row is not above, by its codes alone: rows that lie apart cost a wait for each place they are
-    /// read at, and the norms lie elsewhere.
-    fn high(&self, _codes: &[i8]) -> f32 {
+    /// What the score of a row is not above, by its upper plane alone: rows that lie apart cost a wait for each place they
+    /// are read at, and the norms lie elsewhere.
+    fn high(&self, _upper: &[u8]) -> f32 {
         f32::INFINITY
     }
 
-    /// What the score of a row is not below and not above, by its codes and one over the norm of each block.
-    fn bounds(&self, codes: &[i8], inv_norms: &[[u8; 4]]) -> (f32, f32);
+    /// What the score of a row is not below and not above, by its upper plane and one over the norm of each block.
+    fn bounds(&self, upper: &[u8], inv_norms: &[[u8; 4]]) -> (f32, f32);
 
-    /// The score of a row: its codes, its fine plane, and one over the norm of each block.
-    fn score(&self, codes: &[i8], fine: &[u8], inv_norms: &[[u8; 4]]) -> f32;
+    /// The score of a row: its two planes, and one over the norm of each block.
+    fn score(&self, upper: &[u8], lower: &[i8], inv_norms: &[[u8; 4]]) -> f32;
 }
 
 /// Which rows to score, and which scores count.
@@ -73,7 +69,7 @@ impl<'a> Scan<'a> {
 
 /// Scores every row that counts, offers it to `top`, and returns `(rows scored, rows at or above the minimum)`.
 ///
-/// Both are what the scores of the whole rows give. The fine plane is read only of rows whose bounds do not tell on
+/// Both are what the scores of the whole rows give. The lower plane is read only of rows whose bounds do not tell on
 /// which side of the minimum they are, or that they are not among the best.
 pub(crate) fn scan<R: Rows, Q: Score>(
     rows: &R,
@@ -96,7 +92,7 @@ pub(crate) fn scan<R: Rows, Q: Score>(
                 batch.extend(positions.by_ref().take(BATCH));
                 // One right after the other: each between the scores of two rows made a filter of 30,000 rows take 1.5 times as long.
                 for &position in &*batch {
-                    if far { rows.soon_codes(position) } else { rows.soon(position) }
+                    if far { rows.soon_upper(position) } else { rows.soon(position) }
                 }
             };
             next(&mut ahead);
@@ -106,13 +102,13 @@ pub(crate) fn scan<R: Rows, Q: Score>(
                 next(&mut ahead);
                 if far {
                     for &position in &batch {
-                        if !state.is_dismissed(rows.codes(position)?) {
+                        if !state.is_dismissed(rows.upper(position)?) {
                             rows.soon_norms(position);
                             open.push(position);
                         }
                     }
                 } else {
-                    // Norms that are near were asked for with the codes, and none is done without.
+                    // Norms that are near were asked for with the upper planes, and none is done without.
                     std::mem::swap(&mut open, &mut batch);
                 }
                 state.decide(&mut open, &mut likely)?;
@@ -123,10 +119,10 @@ pub(crate) fn scan<R: Rows, Q: Score>(
             let Range { start: mut position, end } = scan.rows;
             while position < end && !scan.is_stopped() {
                 let run = rows.run(position..end.min(position.saturating_add(RUN)))?;
-                for (codes, inv_norms) in run.codes.chunks_exact(dims).zip(run.inv_norms.chunks_exact(blocks))
-                {
-                    if (!any_dead || !scan.dead.contains(position)) && state.may_count(codes, inv_norms) {
-                        state.count(position, codes, inv_norms)?;
+                let planes = run.upper.chunks_exact(dims.div_ceil(2));
+                for (upper, inv_norms) in planes.zip(run.inv_norms.chunks_exact(blocks)) {
+                    if (!any_dead || !scan.dead.contains(position)) && state.may_count(upper, inv_norms) {
+                        state.count(position, upper, inv_norms)?;
                     }
                     position += 1;
                 }
@@ -148,8 +144,7 @@ pub(crate) fn visit<R: Rows, Q: Score>(
             return Ok(());
         }
         let run = rows.run(position..position + 1)?;
-        let fine = if Q::FINE { rows.fine(position)? } else { &[] };
-        let score = query.score(run.codes, fine, run.inv_norms);
+        let score = query.score(run.upper, rows.lower(position)?, run.inv_norms);
         if score >= scan.min_score {
             let place = Place { part: scan.part, position };
             each(Ranked { score, order: rows.order(position)?, place });
@@ -175,10 +170,10 @@ struct State<'s, 'a, R, Q> {
 }
 
 impl<R: Rows, Q: Score> State<'_, '_, R, Q> {
-    /// Whether the codes alone decide: the row is then accounted for.
+    /// Whether the upper plane alone decides: the row is then accounted for.
     #[inline]
-    fn is_dismissed(&mut self, codes: &[i8]) -> bool {
-        let high = self.query.high(codes);
+    fn is_dismissed(&mut self, upper: &[u8]) -> bool {
+        let high = self.query.high(upper);
         let below = high < self.scan.min_score;
         // Where there is a minimum, which side of it the row is on has to be known.
         let beaten = self.scan.min_score == f32::NEG_INFINITY && high < self.top.bar();
@@ -189,8 +184,8 @@ impl<R: Rows, Q: Score> State<'_, '_, R, Q> {
 
     /// Whether the whole row decides; when it does not, the row is accounted for.
     #[inline]
-    fn may_count(&mut self, codes: &[i8], inv_norms: &[[u8; 4]]) -> bool {
-        let (low, high) = self.query.bounds(codes, inv_norms);
+    fn may_count(&mut self, upper: &[u8], inv_norms: &[[u8; 4]]) -> bool {
+        let (low, high) = self.query.bounds(upper, inv_norms);
         self.scored += 1;
         if high < self.scan.min_score {
             return false;
@@ -200,26 +195,25 @@ impl<R: Rows, Q: Score> State<'_, '_, R, Q> {
         !beaten
     }
 
-    /// Accounts for rows whose codes and norms were asked for.
+    /// Accounts for rows whose upper planes and norms were asked for.
     fn decide(&mut self, open: &mut Vec<u32>, likely: &mut Vec<u32>) -> Result<(), R::Error> {
         for position in open.drain(..) {
             let run = self.rows.run(position..position + 1)?;
-            if self.may_count(run.codes, run.inv_norms) {
+            if self.may_count(run.upper, run.inv_norms) {
                 self.rows.soon_whole(position);
                 likely.push(position);
             }
         }
         for position in likely.drain(..) {
             let run = self.rows.run(position..position + 1)?;
-            self.count(position, run.codes, run.inv_norms)?;
+            self.count(position, run.upper, run.inv_norms)?;
         }
         Ok(())
     }
 
     /// Scores a whole row.
-    fn count(&mut self, position: u32, codes: &[i8], inv_norms: &[[u8; 4]]) -> Result<(), R::Error> {
-        let fine = if Q::FINE { self.rows.fine(position)? } else { &[] };
-        let score = self.query.score(codes, fine, inv_norms);
+    fn count(&mut self, position: u32, upper: &[u8], inv_norms: &[[u8; 4]]) -> Result<(), R::Error> {
+        let score = self.query.score(upper, self.rows.lower(position)?, inv_norms);
         if score >= self.scan.min_score {
             self.counted += 1;
             if score >= self.top.bar() {
@@ -243,10 +237,10 @@ mod tests {
     use crate::vector::{Layout, RowCode};
     use proptest::prelude::*;
 
-    /// Rows in memory, which tell how many fine planes were read.
+    /// Rows in memory, which tell how many lower planes were read.
     struct Held {
         rows: Vec<RowCode>,
-        codes: Vec<i8>,
+        upper: Vec<u8>,
         inv_norms: Vec<[u8; 4]>,
         read: Cell<usize>,
         /// How often norms were read.
@@ -256,9 +250,9 @@ mod tests {
 
     impl Held {
         fn new(rows: Vec<RowCode>) -> Self {
-            let codes = rows.iter().flat_map(|row| row.codes.clone()).collect();
+            let upper = rows.iter().flat_map(|row| row.upper.clone()).collect();
             let inv_norms = rows.iter().flat_map(|row| &row.inv_norms).map(|v| v.to_le_bytes()).collect();
-            Self { rows, codes, inv_norms, read: Cell::new(0), runs: Cell::new(0), far: false }
+            Self { rows, upper, inv_norms, read: Cell::new(0), runs: Cell::new(0), far: false }
         }
     }
 
@@ -267,12 +261,12 @@ mod tests {
 
         fn run(&self, range: Range<u32>) -> Result<RowRun<'_>, Infallible> {
             self.runs.set(self.runs.get() + 1);
-            let (codes, blocks) =
-                (self.codes.len() / self.rows.len(), self.inv_norms.len() / self.rows.len());
+            let (bytes, blocks) =
+                (self.upper.len() / self.rows.len(), self.inv_norms.len() / self.rows.len());
             // Runs end anywhere.
             let range = range.start as usize..range.end.min(range.start + 7) as usize;
             Ok(RowRun {
-                codes: &self.codes[range.start * codes..range.end * codes],
+                upper: &self.upper[range.start * bytes..range.end * bytes],
                 inv_norms: &self.inv_norms[range.start * blocks..range.end * blocks],
             })
         }
@@ -281,14 +275,13 @@ mod tests {
             self.far
         }
 
-        fn codes(&self, position: u32) -> Result<&[i8], Infallible> {
-            let (codes, at) = (self.codes.len() / self.rows.len(), position as usize);
-            Ok(&self.codes[at * codes..(at + 1) * codes])
+        fn upper(&self, position: u32) -> Result<&[u8], Infallible> {
+            Ok(&self.rows[position as usize].upper)
         }
 
-        fn fine(&self, position: u32) -> Result<&[u8], Infallible> {
+        fn lower(&self, position: u32) -> Result<&[i8], Infallible> {
             self.read.set(self.read.get() + 1);
-            Ok(&self.rows[position as usize].fine)
+            Ok(&self.rows[position as usize].lower)
         }
 
         fn order(&self, position: u32) -> Result<u64, Infallible> {
@@ -306,7 +299,7 @@ mod tests {
             })
             .map(|(position, row)| {
                 let inv: Vec<[u8; 4]> = row.inv_norms.iter().map(|v| v.to_le_bytes()).collect();
-                let score = query.score(&row.codes, &row.fine, &inv);
+                let score = query.score(&row.upper, &row.lower, &inv);
                 let place = Place { part: which.part, position };
                 Ranked { score, order: held.order(position).unwrap(), place }
             })
@@ -377,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn few_fine_planes_are_read() {
+    fn few_lower_planes_are_read() {
         let layout = Layout::new(&[160, 96]).unwrap();
         let code = |seed: u64| {
             let mut noise = noise(seed);
@@ -398,13 +391,13 @@ mod tests {
         scan(&held, &query, &all, 256, 2, &mut top).unwrap();
         let best = top.into_sorted();
         assert_eq!(best[0].place.position, 77);
-        assert!(held.read.get() < 1_000, "{} of 20,000 fine planes read", held.read.get());
+        assert!(held.read.get() < 2_500, "{} of 20,000 lower planes read", held.read.get());
 
         // The same rows, lying apart: most norms are not read either.
         let only: RoaringBitmap = (0..20_000).collect();
         let (held, mut again) = (Held { far: true, runs: Cell::new(0), ..held }, Top::new(10));
         let counts = scan(&held, &query, &Scan { only: Some(&only), ..all }, 256, 2, &mut again).unwrap();
         assert_eq!((counts, again.into_sorted()), ((20_000, 20_000), best));
-        assert!(held.runs.get() < 2_000, "{} norms of 20,000 rows read", held.runs.get());
+        assert!(held.runs.get() < 7_000, "{} norms of 20,000 rows read", held.runs.get());
     }
 }

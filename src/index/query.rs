@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::flat::Score;
 use super::rows::inv_norm;
-use crate::kernel::WideQuery;
+use crate::kernel::{UpperQuery, WideQuery};
 use crate::vector::{Layout, RowCode};
 
 /// Largest score of rows whose codes differ: the f32 before 1.
@@ -14,10 +14,10 @@ const BELOW_ONE: f32 = 1.0 - f32::EPSILON / 2.0;
 const NEARLY_ONE: f32 = 0.999_99;
 
 /// What f32 arithmetic moves a score or a bound by, at most, beside a score of magnitude 1; see `QueryCode`'s bounds.
-const ROUNDING: f32 = 32.0 * f32::EPSILON / 2.0;
+pub(super) const ROUNDING: f32 = 32.0 * f32::EPSILON / 2.0;
 
-/// Four times the root mean square of a rest, which is any of -8..=7 alike: the root of 21.5.
-const LIKELY_REST: f64 = 4.0 * 4.636_809_247_747_852;
+/// Three times the root mean square of a rest, which is any of -128..=127 alike: the root of 5461.5.
+const LIKELY_REST: f64 = 3.0 * 73.902_017_563_779_9;
 
 /// A query vector, coded like a row, with the weights of its blocks.
 #[derive(Debug, Clone)]
@@ -32,18 +32,19 @@ struct Block {
     /// Its number, and where it lies in a row.
     number: usize,
     range: Range<usize>,
-    values: WideQuery,
+    upper: UpperQuery,
+    lower: WideQuery,
     /// Weight over the sum of weights.
     weight: f64,
     /// One over the norm of the query's block.
     inv_norm: f32,
-    /// Of the coarse dot product: 16 times the weight, times one over the norm.
+    /// Of the dot product with the steps: 128 times the weight, times one over the norm.
     factor: f32,
-    /// The most that the fine plane adds to a score, times the norm of the row's block.
+    /// The most that the rests add to a score, times the norm of the row's block.
     slack: f32,
-    /// The same, but for one row in some ten thousand.
+    /// The same, but for one row in some seven hundred.
     likely: f32,
-    /// The most that the fine plane can be in norm: 8 times the root of the dimensions.
+    /// The most that the rests can be in norm: 128 times the root of the dimensions.
     rests: f32,
 }
 
@@ -51,7 +52,7 @@ impl QueryCode {
     /// `weights`: one a block, none negative, not all zero.
     pub(crate) fn new(layout: &Layout, row: &RowCode, weights: &[f32]) -> Self {
         let total: f64 = weights.iter().map(|&weight| f64::from(weight)).sum();
-        let (rests, values) = (row.rests(), row.values());
+        let values = row.values();
         let block = |(number, ((range, &inv_norm), &weight)): (usize, ((Range<usize>, &f32), &f32))| {
             let weight = f64::from(weight) / total;
             // The sum of the magnitudes over the norm: at most the root of the dimensions, some .8 of it mostly.
@@ -59,13 +60,14 @@ impl QueryCode {
             let spread = sum as f64 * f64::from(inv_norm);
             Block {
                 number,
-                values: WideQuery::new(&row.codes[range.clone()], &rests[range.clone()], range.start),
+                upper: UpperQuery::new(&values[range.clone()], range.start),
+                lower: WideQuery::new(&values[range.clone()], range.start),
                 weight,
                 inv_norm,
-                factor: (16.0 * weight * f64::from(inv_norm)) as f32,
-                slack: (weight * 8.0 * (spread + (range.len() as f64).sqrt() * f64::from(ROUNDING))) as f32,
-                likely: (weight * (8.0 * spread).min(LIKELY_REST)) as f32,
-                rests: 8.0 * (range.len() as f32).sqrt(),
+                factor: (128.0 * weight * f64::from(inv_norm)) as f32,
+                slack: (weight * 128.0 * (spread + (range.len() as f64).sqrt() * f64::from(ROUNDING))) as f32,
+                likely: (weight * (128.0 * spread).min(LIKELY_REST)) as f32,
+                rests: 128.0 * (range.len() as f32).sqrt(),
                 range,
             }
         };
@@ -73,22 +75,21 @@ impl QueryCode {
         Self { row: row.clone(), blocks: blocks.filter(|block| block.weight > 0.0).collect() }
     }
 
-    /// The score as the codes tell it, without the fine plane: exact integer dot products of the 12-bit query and the
-    /// upper eight bits of the row, then f32 operations in one fixed order. Where the score
-    /// lies around it `bounds` says.
+    /// The score as the upper plane tells it: exact integer dot products of the 12-bit query and the steps of the row, then
+    /// f32 operations in one fixed order. Where the score lies around it `bounds` says.
     #[inline]
-    pub(crate) fn coarse(&self, codes: &[i8], inv_norms: &[[u8; 4]]) -> f32 {
+    pub(crate) fn coarse(&self, upper: &[u8], inv_norms: &[[u8; 4]]) -> f32 {
         let one = |block: &Block| {
-            let dot = block.values.coarse(codes) as f32;
+            let dot = block.upper.dot(upper) as f32;
             dot * block.factor * inv_norm(&inv_norms[block.number])
         };
         self.blocks.iter().map(one).sum()
     }
 
-    /// What the fine plane moves a score by at most, but for one row in some ten thousand: for searches that may miss one.
+    /// What the rests move a score by at most, but for one row in some seven hundred: for searches that may miss one.
     ///
-    /// A rest is any of -8..=7 alike, so the sum of its products with a query of norm |q| has a standard deviation of
-    /// 4.64 |q|; this is four of them.
+    /// A rest is any of -128..=127 alike, so the sum of their products with a query of norm |q| has a standard deviation of
+    /// 73.9 |q|; this is three of them.
     #[inline]
     pub(crate) fn likely_slack(&self, inv_norms: &[[u8; 4]]) -> f32 {
         let one = |block: &Block| block.likely * inv_norm(&inv_norms[block.number]);
@@ -97,31 +98,29 @@ impl QueryCode {
 
     /// Tells equal rows from nearly equal ones.
     #[cold]
-    fn settle(&self, codes: &[i8], fine: &[u8], score: f32) -> f32 {
-        let rest = |plane: &[u8], index: usize| plane[index / 2] >> (index % 2 * 4) & 15;
+    fn settle(&self, upper: &[u8], lower: &[i8], score: f32) -> f32 {
+        let half = |plane: &[u8], index: usize| plane[index / 2] >> (index % 2 * 4) & 15;
         let equal = |block: &Block| {
             let range = block.range.clone();
-            self.row.codes[range.clone()] == codes[range.clone()]
-                && range.into_iter().all(|index| rest(&self.row.fine, index) == rest(fine, index))
+            self.row.lower[range.clone()] == lower[range.clone()]
+                && range.into_iter().all(|index| half(&self.row.upper, index) == half(upper, index))
         };
         if self.blocks.iter().all(equal) { 1.0 } else { score.min(BELOW_ONE) }
     }
 }
 
 impl Score for QueryCode {
-    const FINE: bool = true;
-
-    /// Of a block of d dimensions let r = 16 h + l be the values of a row as in `bounds`. No value of l is above 8 in
-    /// magnitude, so |r| lies within 8 sqrt(d) of 16 |h|, and the coarse score and its slack are at most what they are at the
-    /// end of that range that makes them larger. What rounding adds is below 20 u of a term where the range does
-    /// not reach below half of 16 |h|; the ends are moved by 160 u.
+    /// Of a block of d dimensions let r = 128 u + l be the values of a row as in `bounds`. No value of l is above 128 in
+    /// magnitude, so |r| lies within 128 sqrt(d) of 128 |u|, and the coarse score and its slack are at most what they are at
+    /// the end of that range that makes them larger. What rounding adds is below 20 u of a term where the range does
+    /// not reach below half of 128 |u|; the ends are moved by 160 u, here u = 2^-24.
     #[inline]
-    fn high(&self, codes: &[i8]) -> f32 {
+    fn high(&self, upper: &[u8]) -> f32 {
         const FURTHER: f32 = 160.0 * f32::EPSILON / 2.0;
         let mut high = ROUNDING;
         for block in &self.blocks {
-            let (dot, squares) = block.values.coarse_and_squares(codes);
-            let norm = 16.0 * (squares as f32).sqrt();
+            let (dot, squares) = block.upper.dot_and_squares(upper);
+            let norm = 128.0 * (squares as f32).sqrt();
             if norm < 2.0 * block.rests {
                 return f32::INFINITY;
             }
@@ -135,23 +134,23 @@ impl Score for QueryCode {
 
     /// The coarse score less and more a bound of its difference from the score, in one pass over the blocks.
     ///
-    /// Let q and r be the 12-bit values of one block of d dimensions, r = 16 h + l, w its weight, and s = 8 sqrt(d) / |r|.
+    /// Let q and r be the 12-bit values of one block of d dimensions, r = 128 u + l, w its weight, and s = 128 sqrt(d) / |r|.
     /// Without rounding the score and the coarse score differ by the sum of w (q . l) / (|q| |r|) over the blocks, and no
-    /// value of l is above 8 in magnitude, so |q . l| <= 8 |q|_1, the sum of q's magnitudes. This gives the bound; as
+    /// value of l is above 128 in magnitude, so |q . l| <= 128 |q|_1, the sum of q's magnitudes. This gives the bound; as
     /// |q|_1 <= sqrt(d) |q| (Cauchy and Schwarz), it is at most S, the sum of w s.
     ///
-    /// What rounding adds, with u = 2^-24, half the epsilon: a term of the coarse score is at most w (1 + s) in
-    /// magnitude, for 16 |h| <= |r| + |l|; it is rounded four times (the product to f32, the factor, two
+    /// What rounding adds, now with u = 2^-24, half the epsilon: a term of the coarse score is at most w (1 + s) in
+    /// magnitude, for the steps times 128 are at most |r| + |l|; it is rounded four times (the product to f32, the factor, two
     /// multiplications) and there are at most three additions, so 7 u (1 + S). One over a norm, kept in f32, is u from
     /// what it stands for: two of them, 2 u (1 + S). The score is rounded to f32, u, and one near 1 is moved to 1
     /// or below it, 4 u. This bound and its sum and difference with the coarse score round too: 10 u (1 + S) at
     /// most. Together less than 32 u (1 + S), which is in the bound: 32 u S by the factor of each block.
     #[inline]
-    fn bounds(&self, codes: &[i8], inv_norms: &[[u8; 4]]) -> (f32, f32) {
+    fn bounds(&self, upper: &[u8], inv_norms: &[[u8; 4]]) -> (f32, f32) {
         let (mut coarse, mut slack) = (0.0, ROUNDING);
         for block in &self.blocks {
             let inv_norm = inv_norm(&inv_norms[block.number]);
-            coarse += block.values.coarse(codes) as f32 * block.factor * inv_norm;
+            coarse += block.upper.dot(upper) as f32 * block.factor * inv_norm;
             slack += block.slack * inv_norm;
         }
         (coarse - slack, coarse + slack)
@@ -162,16 +161,17 @@ impl Score for QueryCode {
     ///
     /// Integer dot products, then f64 operations in one fixed order, rounded to f32 at the end: the same bits on every
     /// machine, and whichever of two rows is the query.
-    fn score(&self, codes: &[i8], fine: &[u8], inv_norms: &[[u8; 4]]) -> f32 {
+    fn score(&self, upper: &[u8], lower: &[i8], inv_norms: &[[u8; 4]]) -> f32 {
         let mut score = 0.0;
         for block in &self.blocks {
-            let dot = block.values.exact(codes, fine) as f64;
+            // At most 4096 products of magnitude 2^22: exact in f64.
+            let dot = 128 * i64::from(block.upper.dot(upper)) + i64::from(block.lower.dot(lower));
             // The product of two f32 is exact, so the sides may change places.
             let inv_norms = f64::from(block.inv_norm) * f64::from(inv_norm(&inv_norms[block.number]));
-            score += dot * inv_norms * block.weight;
+            score += dot as f64 * inv_norms * block.weight;
         }
         let score = score as f32;
-        if score > NEARLY_ONE { self.settle(codes, fine, score) } else { score }
+        if score > NEARLY_ONE { self.settle(upper, lower, score) } else { score }
     }
 }
 
@@ -191,24 +191,24 @@ mod tests {
     /// The score of a row between its bounds.
     fn bounded(query: &QueryCode, row: &RowCode) -> (f32, f32, f32) {
         let inv: Vec<[u8; 4]> = row.inv_norms.iter().map(|v| v.to_le_bytes()).collect();
-        let (low, high) = query.bounds(&row.codes, &inv);
-        let (coarse, likely) = (query.coarse(&row.codes, &inv), query.likely_slack(&inv));
-        let near = |a: f32, b: f32| (a - b).abs() <= 8.0 * f32::EPSILON * (1.0 + b.abs());
+        let (low, high) = query.bounds(&row.upper, &inv);
+        let (coarse, likely) = (query.coarse(&row.upper, &inv), query.likely_slack(&inv));
+        let near = |a: f32, b: f32| (a - b).abs() <= 8.0 * f32::EPSILON * (1.0 + b.abs() + high - low);
         // The coarse score is in the middle, and what is likely is no more than what is possible.
         assert!(near(low + high, 2.0 * coarse) && likely <= (high - low) / 2.0 + ROUNDING);
-        let score = query.score(&row.codes, &row.fine, &inv);
-        let by_codes = query.high(&row.codes);
+        let score = query.score(&row.upper, &row.lower, &inv);
+        let by_codes = query.high(&row.upper);
         assert!(by_codes >= high - 4.0 * f32::EPSILON && by_codes >= score, "{by_codes} for {high}");
         (low, score, high)
     }
 
     /// A row of these values, whether or not its largest is what an encoding gives.
     fn kept(layout: &Layout, values: &[i16]) -> RowCode {
-        let codes: Vec<i8> = values.iter().map(|v| ((v + 8) >> 4) as i8).collect();
-        let rests: Vec<u8> = values.iter().map(|v| ((v + 8) & 15) as u8).collect();
-        let fine: Vec<u8> =
-            rests.chunks(2).map(|pair| pair[0] | pair.get(1).map_or(0, |odd| odd << 4)).collect();
-        RowCode::from_codes(layout, &codes, &fine).unwrap()
+        let halves: Vec<u8> = values.iter().map(|v| ((v + 2048) >> 8) as u8).collect();
+        let lower: Vec<i8> = values.iter().map(|v| ((v & 255) - 128) as i8).collect();
+        let upper: Vec<u8> =
+            halves.chunks(2).map(|pair| pair[0] | pair.get(1).map_or(0, |odd| odd << 4)).collect();
+        RowCode::from_planes(layout, &upper, &lower).unwrap()
     }
 
     #[test]
@@ -223,8 +223,8 @@ mod tests {
         assert_eq!(score(&layout, &a, &a, &[1.0, 0.25]), 1.0);
     }
 
-    /// Rows whose fine plane adds as much as it can: each rest the largest of the sign of the query, in rows that are
-    /// small beside it, where it is all there is.
+    /// Rows whose rests add as much as they can: each the largest of the sign of the query, in rows that are small beside
+    /// it, where it is all there is.
     #[test]
     fn adversarial_rows_stay_within_the_bounds() {
         for dims in [1, 2, 3, 64, 255, 4096] {
@@ -232,11 +232,13 @@ mod tests {
             for scale in [1i16, 7, 100, 2032] {
                 let query: Vec<i16> = (0..dims).map(|i| if i % 3 == 0 { scale } else { -scale }).collect();
                 let code = QueryCode::new(&layout, &kept(&layout, &query), &[1.0]);
-                for code_of_row in [0i16, 1, 2, 100, 126] {
-                    for (with, against) in [(7, -8), (-8, 7), (7, 7), (-8, -8), (0, -8)] {
+                for step in [1i16, 3, 5, 15] {
+                    for (with, against) in [(127, -128), (-128, 127), (127, 127), (-128, -128), (0, -128)] {
                         for sign in [1, -1] {
                             let one = |&q: &i16| {
-                                sign * q.signum() * 16 * code_of_row + if q > 0 { with } else { against }
+                                let value =
+                                    sign * q.signum() * 128 * step + if q > 0 { with } else { against };
+                                value.clamp(-2032, 2032)
                             };
                             let row: Vec<i16> = query.iter().map(one).collect();
                             if row.iter().all(|&v| v == 0) {
@@ -244,9 +246,9 @@ mod tests {
                             }
                             let (low, score, high) = bounded(&code, &kept(&layout, &row));
                             assert!(low <= score && score <= high, "{low} <= {score} <= {high}");
-                            // The bound is not idle: the plane alone is nearly all of it.
-                            if code_of_row == 0 && (with, against) == (-8, -8) && dims == 1 {
-                                assert!(score.abs() > 0.99 * high.max(-low), "{low} {score} {high}");
+                            // The bound is not idle: a rest that doubles the only step comes near to it.
+                            if (step, with, sign, dims, scale) == (1, 127, 1, 1, 2032) {
+                                assert!(score > 0.99 * high, "{low} {score} {high}");
                             }
                         }
                     }

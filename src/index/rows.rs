@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-/// Rows that lie one after another: codes `[n, dims]` of one byte, the upper eight bits of the values; one over the
-/// block norms of the whole values `[n, blocks]` as little-endian f32.
+/// Rows that lie one after another: upper planes `[n, ceil(dims / 2)]`, four bits a value; one over the block norms of the
+/// whole values `[n, blocks]` as little-endian f32.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RowRun<'a> {
-    pub(crate) codes: &'a [i8],
+    pub(crate) upper: &'a [u8],
     pub(crate) inv_norms: &'a [[u8; 4]],
 }
 
@@ -29,28 +29,27 @@ pub(crate) trait Rows {
     /// The rows of `range`, checked: as many from its start as lie together, at least one. The range is not empty.
     fn run(&self, range: Range<u32>) -> Result<RowRun<'_>, Self::Error>;
 
-    /// The fine plane of one row: the lower four bits of its values, two a byte. Not in a run, for a scan reads it of few
-    /// rows.
-    fn fine(&self, position: u32) -> Result<&[u8], Self::Error>;
+    /// The lower plane of one row: the lower eight bits of its values. Not in a run, for a scan reads it of few rows.
+    fn lower(&self, position: u32) -> Result<&[i8], Self::Error>;
 
-    /// The codes of one row.
-    fn codes(&self, position: u32) -> Result<&[i8], Self::Error>;
+    /// The upper plane of one row.
+    fn upper(&self, position: u32) -> Result<&[u8], Self::Error>;
 
     /// Whether there are so many rows that their norms do not stay in a cache: reading one is then worth avoiding.
     fn norms_are_far(&self) -> bool {
         false
     }
 
-    /// Says that the codes of a row will be read soon.
-    fn soon_codes(&self, _position: u32) {}
+    /// Says that the upper plane of a row will be read soon.
+    fn soon_upper(&self, _position: u32) {}
 
     /// Says that the norms of a row will be read soon.
     fn soon_norms(&self, _position: u32) {}
 
-    /// Says that the codes and norms of a row will be read soon.
+    /// Says that the upper plane and the norms of a row will be read soon.
     fn soon(&self, _position: u32) {}
 
-    /// Says that the fine plane and the insertion number of a row will be read soon.
+    /// Says that the lower plane and the insertion number of a row will be read soon.
     fn soon_whole(&self, _position: u32) {}
 
     /// Insertion number of a row: what breaks ties.

@@ -231,8 +231,7 @@ impl Instance {
     /// The score of an image is the largest, over views of the query (itself, without its border, and nine more when
     /// [`robust`](CopyQuery::robust)), of the cosine of the copy blocks less the mean of the three largest
     /// cosines of the view with a fixed set of other pictures; plus `max(0, s - 1/4)` for the similarity s of the
-    /// hashes, the best of the query's mirrored and turned ones. The cosine is of the upper eight of the twelve bits that
-    /// are kept of a value. All images that pass the tags are scored by their vectors, or, in an instance with lists, those that
+    /// hashes, the best of the query's mirrored and turned ones. All images that pass the tags are scored by their vectors, or, in an instance with lists, those that
     /// the lists nearest to each view hold ([`Effort::High`](crate::Effort::High)); the best 256 and as many more as hits are
     /// asked for also by their hashes.
     ///
@@ -323,12 +322,12 @@ impl Reader {
             if query.min_copy.is_some_and(|min| copy < min) {
                 break;
             }
-            let (row, fine) = (self.snapshot.row(ranked.place)?, self.snapshot.fine(ranked.place)?);
+            let (row, lower) = (self.snapshot.row(ranked.place)?, self.snapshot.lower(ranked.place)?);
             hits.push(CopyHit {
                 path: self.snapshot.path(ranked.place)?.to_owned(),
                 copy,
                 raw: ranked.score,
-                sim: sim_curve.sim(sim.score(row.codes, fine, row.inv_norms)),
+                sim: sim_curve.sim(sim.score(row.upper, lower, row.inv_norms)),
                 tags: self.snapshot.named_tags(ranked.place)?,
             });
         }
@@ -361,7 +360,7 @@ impl Reader {
         let mut found = vec![RoaringBitmap::new(); self.snapshot.parts().count()];
         let mut all = Looked::default();
         for view in &target.views {
-            let row = RowCode::of_block(layout, block, &view.codes, view.inv_norm);
+            let row = RowCode::of_block(layout, block, &view.values, view.inv_norm);
             let mut top = Top::new(keep);
             let looked = self.snapshot.look((&row, &weights), &gap, keep, &look, &mut top)?;
             (all.scanned, all.lists) = (all.scanned + looked.scanned, all.lists + looked.lists);
@@ -430,7 +429,7 @@ impl Reader {
 
 /// The views of a target, ready to score rows by their block number `block`.
 fn code(layout: &Layout, block: usize, target: &CopyTarget) -> CopyCode {
-    let range = layout.ranges().nth(block).unwrap_or_default();
-    let coded = |view: &TargetView| CodedView::new(&view.codes, view.inv_norm, view.background);
-    CopyCode::new(range, block, target.views.iter().map(coded).collect())
+    let start = layout.ranges().nth(block).unwrap_or_default().start;
+    let coded = |view: &TargetView| CodedView::new(start, &view.values, view.inv_norm, view.background);
+    CopyCode::new(block, target.views.iter().map(coded).collect())
 }

@@ -1,8 +1,9 @@
-//! Dot products of rows of 8 and 12 bits a value: exact integers, so every implementation gives the same result.
+//! Dot products of bytes, and of a query of 12 bits a value with them: exact integers, so every implementation gives the
+//! same result.
 //!
-//! A query meets many rows, so it is prepared once: [`DotQuery`] for 8 bits, [`WideQuery`] for 12. With AVX-512 both
-//! multiply bytes, 64 at a time; for that one side has to be unsigned, so the row is taken 128 higher, and 128 times the
-//! sum of the query is subtracted at the end.
+//! A query meets many rows, so it is prepared once: [`WideQuery`]. With AVX-512 it multiplies bytes, 64 at a time; for that
+//! one side has to be unsigned, so the row is taken 128 higher, and 128 times the sum of the query is subtracted at the
+//! end.
 //!
 //! Each implementation is a type that exists only where the processor can run it, so that calling it is safe.
 
@@ -18,95 +19,53 @@ pub(crate) fn dot_i8(a: &[i8], b: &[i8]) -> i32 {
     Dot::get().bytes(&a[..len], &b[..len])
 }
 
-/// Values of one query, to be multiplied with many rows.
-#[derive(Debug, Clone)]
-pub(crate) struct DotQuery {
-    dot: Dot,
-    codes: Vec<i8>,
-    /// 128 times the sum of those that are multiplied 64 at a time.
-    raised: i32,
-}
-
-impl DotQuery {
-    pub(crate) fn new(codes: &[i8]) -> Self {
-        Self::on(Dot::get(), codes)
-    }
-
-    fn on(dot: Dot, codes: &[i8]) -> Self {
-        let whole = codes.as_chunks::<64>().0.as_flattened();
-        let raised = 128 * whole.iter().map(|&c| i32::from(c)).sum::<i32>();
-        Self { dot, codes: codes.to_vec(), raised }
-    }
-
-    /// `sum(query[i] * row[i])`, exact as [`dot_i8`] is. The row has as many values as the query.
-    #[inline]
-    pub(crate) fn dot(&self, row: &[i8]) -> i32 {
-        assert_eq!(row.len(), self.codes.len(), "a row of the query's length");
-        match self.dot {
-            #[cfg(target_arch = "x86_64")]
-            Dot::Avx512(dot) => dot.raised(&self.codes, row) - self.raised,
-            dot => dot.bytes(&self.codes, row),
-        }
-    }
-}
-
 /// 64 values of the high and of the low plane of a query, each a cache line.
 #[derive(Debug, Clone, Copy)]
 #[repr(align(64))]
 struct Planes([[i8; 64]; 2]);
 
-/// Values of 12 bits, `16 * high + low` each, of one block of a query, to be multiplied with that block of many rows.
+/// Values of 12 bits of one block of a query, to be multiplied with that block of the lower planes of many rows.
 #[derive(Debug, Clone)]
 pub(crate) struct WideQuery {
     dot: Dot,
     /// The values, and where they lie in a row.
     values: Vec<i16>,
     block: Range<usize>,
-    /// Their two planes, 64 values of each in turn. They begin and end with zeros, at multiples of 64 of the row: rows lie
-    /// at such multiples, and so no load of one goes over the end of a cache line.
+    /// Their upper eight and lower four bits, 64 values of each in turn. They begin and end with zeros, at multiples of 64
+    /// of the row: rows lie at such multiples, and so no load of one goes over the end of a cache line.
     planes: Vec<Planes>,
     /// 128 times the sum of the values; wraps, as what it is subtracted from does.
     raised: i32,
-    /// Of each byte of a row's fine plane that the block has a part in, the values at the even and the odd place:
-    /// zero where the place is another block's.
-    pairs: Vec<[i16; 2]>,
-    /// The sum of the values.
-    sum: i32,
 }
 
 impl WideQuery {
-    /// `start` is where the block begins in a row. A value of the low plane is -8 to 7.
-    pub(crate) fn new(high: &[i8], low: &[i8], start: usize) -> Self {
-        Self::on(Dot::get(), high, low, start)
+    /// `values`, -2056 to 2039, begin at place `start` of a row; no more than 4096 places.
+    pub(crate) fn new(values: &[i16], start: usize) -> Self {
+        Self::on(Dot::get(), values, start)
     }
 
-    fn on(dot: Dot, high: &[i8], low: &[i8], start: usize) -> Self {
-        let wide = |(&high, &low): (&i8, &i8)| 16 * i16::from(high) + i16::from(low);
-        let values: Vec<i16> = high.iter().zip(low).map(wide).collect();
+    fn on(dot: Dot, values: &[i16], start: usize) -> Self {
         let mut planes = vec![Planes([[0; 64]; 2]); (start % 64 + values.len()).div_ceil(64)];
-        for (place, (&high, &low)) in (start % 64..).zip(high.iter().zip(low)) {
+        for (place, &value) in (start % 64..).zip(values) {
             let Planes([highs, lows]) = &mut planes[place / 64];
-            (highs[place % 64], lows[place % 64]) = (high, low);
-        }
-        let mut pairs = vec![[0; 2]; (start % 2 + values.len()).div_ceil(2)];
-        for (place, &value) in (start % 2..).zip(&values) {
-            pairs[place / 2][place % 2] = value;
+            let high = (value + 8) >> 4;
+            (highs[place % 64], lows[place % 64]) = (high as i8, (value - 16 * high) as i8);
         }
         let sum = values.iter().map(|&v| i32::from(v)).sum::<i32>();
         let block = start..start + values.len();
-        Self { dot, values, block, planes, raised: sum.wrapping_mul(128), pairs, sum }
+        Self { dot, values: values.to_vec(), block, planes, raised: sum.wrapping_mul(128) }
     }
 
-    /// `sum(query[i] * codes[i])` over the block of a row whose codes are given.
+    /// `sum(query[i] * row[i])` over the block of a row of bytes.
     ///
-    /// Exact: 4096 products of magnitude 2^19 (2176 by 128 at most) stay below 2^31.
+    /// Exact: 4096 products of magnitude 2^19 (2056 by 128 at most) stay below 2^31.
     #[inline]
-    pub(crate) fn coarse(&self, codes: &[i8]) -> i32 {
-        let block = &codes[self.block.clone()];
+    pub(crate) fn dot(&self, row: &[i8]) -> i32 {
+        let block = &row[self.block.clone()];
         match self.dot {
             #[cfg(target_arch = "x86_64")]
             Dot::Avx512(dot) => {
-                let row = &codes[self.block.start / 64 * 64..];
+                let row = &row[self.block.start / 64 * 64..];
                 dot.raised_wide(&self.planes, row).wrapping_sub(self.raised)
             }
             #[cfg(target_arch = "x86_64")]
@@ -115,28 +74,6 @@ impl WideQuery {
             Dot::Neon(dot) => dot.wide(&self.values, block),
             Dot::Portable => portable_wide(&self.values, block),
         }
-    }
-
-    /// [`coarse`](Self::coarse), and the sum of the squares of the block's codes: of rows that lie apart both are wanted at once.
-    #[inline]
-    pub(crate) fn coarse_and_squares(&self, codes: &[i8]) -> (i32, i32) {
-        let block = &codes[self.block.clone()];
-        match self.dot {
-            #[cfg(target_arch = "x86_64")]
-            Dot::Avx2(dot) => dot.wide_and_squares(&self.values, block),
-            dot => (self.coarse(codes), dot.bytes(block, block)),
-        }
-    }
-
-    /// `sum(query[i] * row[i])` over the block of a row of 12-bit values, whose codes and fine plane are given.
-    pub(crate) fn exact(&self, codes: &[i8], fine: &[u8]) -> i64 {
-        let both = |(&[even, odd], &byte): (&[i16; 2], &u8)| {
-            i32::from(even) * i32::from(byte & 15) + i32::from(odd) * i32::from(byte >> 4)
-        };
-        // At most 4096 products of magnitude 2^16; the plane holds the rests raised by 8.
-        let fine = &fine[self.block.start / 2..self.block.end.div_ceil(2)];
-        let rests: i32 = self.pairs.iter().zip(fine).map(both).sum();
-        16 * i64::from(self.coarse(codes)) + i64::from(rests) - 8 * i64::from(self.sum)
     }
 }
 
@@ -228,13 +165,6 @@ mod x86 {
             unsafe { avx512(a, b) }
         }
 
-        /// `sum(query[i] * (row[i] + 128))`, without the 128 after the last whole 64 values.
-        #[inline]
-        pub(super) fn raised(self, query: &[i8], row: &[i8]) -> i32 {
-            // SAFETY: as in `run`.
-            unsafe { avx512_raised(query, row) }
-        }
-
         /// `sum((16 * high[i] + low[i]) * (row[i] + 128))` modulo 2^32; the query has zeros where the row goes on.
         #[inline]
         pub(super) fn raised_wide(self, planes: &[Planes], row: &[i8]) -> i32 {
@@ -282,20 +212,11 @@ mod x86 {
         unsafe { _mm512_loadu_si512(values.as_ptr().cast()) }
     }
 
-    /// 64 products a step: bytes without sign by bytes with one, added in fours to 32-bit sums, without saturation.
+    /// Both planes of a query in one pass over the row, 64 products a step: bytes without sign by bytes with one, added in
+    /// fours to 32-bit sums, without saturation.
     ///
-    /// The rest is not taken by a masked load: with those, rows that lie apart took twice as long.
-    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-    fn avx512_raised(query: &[i8], row: &[i8]) -> i32 {
-        let ((query, query_rest), (row, row_rest)) = (query.as_chunks::<64>(), row.as_chunks::<64>());
-        let mut sum = _mm512_setzero_si512();
-        for (values, row) in query.iter().zip(row) {
-            sum = _mm512_dpbusd_epi32(sum, raised_64(row), query_64(values));
-        }
-        _mm512_reduce_add_epi32(sum) + avx512(query_rest, row_rest)
-    }
-
-    /// Both planes of a query in one pass over the row. Only a row whose dimensions are no multiple of 64 has a rest.
+    /// Only a row whose dimensions are no multiple of 64 has a rest. It is not taken by a masked load where it need not be:
+    /// with those, rows that lie apart took twice as long.
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
     fn avx512_raised_wide(planes: &[Planes], row: &[i8]) -> i32 {
         let (row, rest) = row.as_chunks::<64>();
@@ -334,13 +255,6 @@ mod x86 {
             // SAFETY: as in `run`.
             unsafe { avx2_wide(a, b) }
         }
-
-        /// The same, and `sum(b[i] * b[i])`.
-        #[inline]
-        pub(super) fn wide_and_squares(self, a: &[i16], b: &[i8]) -> (i32, i32) {
-            // SAFETY: as in `run`.
-            unsafe { avx2_wide_and_squares(a, b) }
-        }
     }
 
     /// 16 values a step: widened to 16 bits, so that no sum of two products can saturate.
@@ -371,24 +285,6 @@ mod x86 {
             sum = _mm256_add_epi32(sum, _mm256_madd_epi16(x, _mm256_cvtepi8_epi16(y)));
         }
         sum_of_eight(sum) + super::portable_wide(a_rest, b_rest)
-    }
-
-    /// As `avx2_wide` and `avx2`, in one pass over `b`.
-    #[target_feature(enable = "avx2")]
-    fn avx2_wide_and_squares(a: &[i16], b: &[i8]) -> (i32, i32) {
-        let (a16, a_rest) = a.as_chunks::<16>();
-        let (b16, b_rest) = b.as_chunks::<16>();
-        let (mut sum, mut squares) = (_mm256_setzero_si256(), _mm256_setzero_si256());
-        for (x, y) in a16.iter().zip(b16) {
-            // SAFETY: `x` is 32 bytes and `y` 16, and the loads are unaligned ones.
-            let (x, y) =
-                unsafe { (_mm256_loadu_si256(x.as_ptr().cast()), _mm_loadu_si128(y.as_ptr().cast())) };
-            let y = _mm256_cvtepi8_epi16(y);
-            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(x, y));
-            squares = _mm256_add_epi32(squares, _mm256_madd_epi16(y, y));
-        }
-        let rests = (super::portable_wide(a_rest, b_rest), super::portable(b_rest, b_rest));
-        (sum_of_eight(sum) + rests.0, sum_of_eight(squares) + rests.1)
     }
 
     #[target_feature(enable = "avx2")]
@@ -481,10 +377,9 @@ mod tests {
         kernels
     }
 
-    /// What every kernel gives for two slices, as they are and with the first prepared.
+    /// What every kernel gives for two slices.
     fn all(a: &[i8], b: &[i8]) -> Vec<i32> {
-        let both = |dot: Dot| [dot.bytes(a, b), DotQuery::on(dot, a).dot(b)];
-        kernels().into_iter().flat_map(both).collect()
+        kernels().into_iter().map(|dot| dot.bytes(a, b)).collect()
     }
 
     #[test]
@@ -496,29 +391,11 @@ mod tests {
         assert_eq!(dot_i8(&[1, 2, 3], &[4, -5, 6, 7]), 4 - 10 + 18);
     }
 
-    /// A fine plane of rests.
-    fn packed(rests: &[i8]) -> Vec<u8> {
-        let half = |rest: i8| (rest + 8).cast_unsigned();
-        rests.chunks(2).map(|pair| half(pair[0]) | pair.get(1).map_or(0, |&odd| half(odd) << 4)).collect()
-    }
-
-    /// Checks a query of `high` and `low` that lies at `start` of a row whose planes are given, on every kernel.
-    fn check_wide(high: &[i8], low: &[i8], start: usize, codes: &[i8], rests: &[i8]) {
-        let block = start..start + high.len();
-        let wide = |high: &[i8], low: &[i8]| -> Vec<i64> {
-            high.iter().zip(low).map(|(&h, &l)| 16 * i64::from(h) + i64::from(l)).collect()
-        };
-        let query = wide(high, low);
-        let sum = |row: &[i64]| -> i64 { query.iter().zip(row).map(|(a, b)| a * b).sum() };
-        let coarse: Vec<i64> = codes[block.clone()].iter().map(|&c| i64::from(c)).collect();
-        let exact = wide(&codes[block.clone()], &rests[block.clone()]);
+    /// Checks a query that lies at `start` of a row, on every kernel.
+    fn check_wide(query: &[i16], start: usize, row: &[i8]) {
+        let sum: i64 = query.iter().zip(&row[start..]).map(|(&q, &r)| i64::from(q) * i64::from(r)).sum();
         for dot in kernels() {
-            let prepared = WideQuery::on(dot, high, low, start);
-            assert_eq!(i64::from(prepared.coarse(codes)), sum(&coarse), "{dot:?}");
-            let squares = coarse.iter().map(|c| c * c).sum::<i64>();
-            let (again, own) = prepared.coarse_and_squares(codes);
-            assert_eq!((i64::from(again), i64::from(own)), (sum(&coarse), squares), "{dot:?}");
-            assert_eq!(prepared.exact(codes, &packed(rests)), sum(&exact), "{dot:?}");
+            assert_eq!(i64::from(WideQuery::on(dot, query, start).dot(row)), sum, "{dot:?}");
         }
     }
 
@@ -527,11 +404,11 @@ mod tests {
         for (len, start) in
             [(4096, 0), (4095, 1), (63, 0), (64, 64), (64, 3), (65, 2), (96, 160), (1, 127), (0, 4)]
         {
-            for (high, low) in [(127, 7), (-128, -8), (127, -8), (-128, 7), (0, -8)] {
-                for (code, rest) in [(127, 7), (-128, -8), (127, -8), (-128, 7), (0, -8)] {
-                    let all = start + len + if low < 0 { 7 } else { 0 };
-                    let (codes, rests) = (vec![code; all], vec![rest; all]);
-                    check_wide(&vec![high; len], &vec![low; len], start, &codes, &rests);
+            for value in [2032, -2032, 2039, -2056, -8, 0] {
+                for rest in [127, -128, 1, 0] {
+                    for after in [0, 7] {
+                        check_wide(&vec![value; len], start, &vec![rest; start + len + after]);
+                    }
                 }
             }
         }
@@ -549,15 +426,14 @@ mod tests {
 
         #[test]
         fn every_wide_kernel_agrees(
-            values in proptest::collection::vec((any::<i8>(), -8i8..8, any::<i8>(), -8i8..8), 0..400),
+            values in proptest::collection::vec((-2056i16..2040, any::<i8>()), 0..400),
             start in prop_oneof![0usize..5, 0usize..200],
             after in prop_oneof![0usize..3, 0usize..100],
         ) {
-            let column = |of: fn(&(i8, i8, i8, i8)) -> i8| values.iter().map(of).collect::<Vec<i8>>();
-            let (high, low, codes, rests) = (column(|v| v.0), column(|v| v.1), column(|v| v.2), column(|v| v.3));
-            let end = values.len().saturating_sub(after).max(start.min(values.len()));
-            let start = start.min(values.len());
-            check_wide(&high[start..end], &low[start..end], start, &codes, &rests);
+            let (query, row): (Vec<i16>, Vec<i8>) = values.into_iter().unzip();
+            let start = start.min(row.len());
+            let end = query.len().saturating_sub(after).max(start);
+            check_wide(&query[start..end], start, &row);
         }
     }
 }

@@ -7,10 +7,12 @@ mod hadamard;
 pub(crate) mod image;
 mod prefetch;
 pub(crate) mod table;
+mod upper;
 
 pub(crate) use conv::{
     Depthwise, Entry, Kernel, Output, Pointwise, Rounding, Stem, StemScratch, Stream, Window,
 };
-pub(crate) use dot::{DotQuery, WideQuery, dot_i8};
+pub(crate) use dot::{WideQuery, dot_i8};
 pub(crate) use hadamard::hadamard;
 pub(crate) use prefetch::prefetch;
+pub(crate) use upper::UpperQuery;

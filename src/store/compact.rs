@@ -13,7 +13,7 @@ use super::snapshot::{Sealed, Snapshot, path_hash};
 use crate::index::{self, Encoder, ListedRows, Place};
 use crate::kernel::bits::{self, GROUP, GROUP_FACTORS};
 use crate::kernel::table::TableRows;
-use crate::vector::decode;
+use crate::vector::{decode, eights};
 
 /// Segments of one size class that are merged: a row is rewritten once for each time the instance grows so many
 /// times larger.
@@ -112,9 +112,9 @@ impl<'a> LiveRows<'a> {
             }
             return Ok(factors.as_chunks().0[at]);
         }
-        let (run, fine) = (self.snapshot.row(row.place)?, self.snapshot.fine(row.place)?);
+        let (run, lower) = (self.snapshot.row(row.place)?, self.snapshot.lower(row.place)?);
         let inv_norms = run.inv_norms.iter().map(index::inv_norm);
-        let decode = |out: &mut Vec<f32>| decode(&self.snapshot.layout, run.codes, fine, inv_norms, out);
+        let decode = |out: &mut Vec<f32>| decode(&self.snapshot.layout, run.upper, lower, inv_norms, out);
         let (words, factors) = encoder.encode(row.list, decode);
         for (word, bits) in words.iter().enumerate() {
             put(word, bits.to_le_bytes(), group);
@@ -160,12 +160,14 @@ fn ranges(
 /// Finds the lists of rows.
 fn assign(snapshot: &Snapshot, centres: &Centres, rows: &mut [&mut Row]) -> Result<(), StoreError> {
     let mut asked = TableRows::new(centres.centroids.blocks(), rows.len());
-    let mut factors = Vec::new();
+    let (mut rounded, mut factors) = (Vec::new(), Vec::new());
     for row in &*rows {
-        let run = snapshot.row(row.place)?;
+        let (run, lower) = (snapshot.row(row.place)?, snapshot.lower(row.place)?);
+        rounded.clear();
+        eights(run.upper, lower, &mut rounded);
         factors.clear();
         factors.extend(run.inv_norms.iter().map(|inv| index::upper_factor(index::inv_norm(inv))));
-        asked.push(run.codes, &factors);
+        asked.push(&rounded, &factors);
     }
     let mut lists = Vec::with_capacity(rows.len());
     centres.centroids.assign(&asked, &mut lists);
@@ -178,12 +180,12 @@ impl RowSource for LiveRows<'_> {
         self.rows.len() as u32
     }
 
-    fn codes(&self, row: u32) -> Result<&[i8], StoreError> {
-        Ok(self.snapshot.row(self.place(row))?.codes)
+    fn upper(&self, row: u32) -> Result<&[u8], StoreError> {
+        Ok(self.snapshot.row(self.place(row))?.upper)
     }
 
-    fn fine(&self, row: u32) -> Result<&[u8], StoreError> {
-        self.snapshot.fine(self.place(row))
+    fn lower(&self, row: u32) -> Result<&[i8], StoreError> {
+        self.snapshot.lower(self.place(row))
     }
 
     fn inv_norms(&self, row: u32) -> Result<&[[u8; 4]], StoreError> {

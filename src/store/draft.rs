@@ -81,7 +81,7 @@ impl Op {
         let tags = |tags: &TagSet| tags.terms().iter().map(|t| t.as_bytes().len() + 2).sum::<usize>();
         64 + match self {
             Self::Put { path, tags: t, code, .. } => {
-                path.len() + code.codes.len() + code.fine.len() + tags(t)
+                path.len() + code.upper.len() + code.lower.len() + tags(t)
             }
             // A row of the largest vector; when merged, with the most tags that the image may have had.
             Self::Retag { path, tags: t, merge } => {

@@ -14,7 +14,7 @@ pub(crate) enum StoreError {
     #[error("{file} is missing")]
     Missing { file: String },
     #[error("{file} has format {found}; this version reads {known}")]
-    Newer { file: String, found: u32, known: u32 },
+    Format { file: String, found: u32, known: u32 },
     #[error("another handle or process has the instance open for writing")]
     Locked,
     #[error("writing stopped after an earlier failure ({0}); reopen the instance")]

@@ -7,7 +7,7 @@ use super::bytes::Reader;
 use super::error::StoreError;
 
 /// Format of every file of this version.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 
 /// Largest number of a file, a frame or an image: one more of each a nanosecond for three centuries. So the next is always
 /// a number too.
@@ -64,13 +64,13 @@ pub(crate) fn open<'a>(kind: Kind, file: &str, bytes: &'a [u8]) -> Result<(Uuid,
         // Of a newer format only the first twelve bytes are known to be laid out like this; unless the file is one
         // of ours but for the number.
         return Err(if format > FORMAT && checksum_as(FORMAT, bytes) != crc {
-            StoreError::Newer { file: file.to_owned(), found: format, known: FORMAT }
+            StoreError::Format { file: file.to_owned(), found: format, known: FORMAT }
         } else {
             damaged(if format > FORMAT { 8 } else { 12 }, "the checksum does not match")
         });
     }
     if format != FORMAT {
-        return Err(StoreError::Newer { file: file.to_owned(), found: format, known: FORMAT });
+        return Err(StoreError::Format { file: file.to_owned(), found: format, known: FORMAT });
     }
     let uuid = reader.array().ok_or(damaged(16, "cut short"))?;
     let len = reader.u64().ok_or(damaged(32, "cut short"))?;
@@ -115,9 +115,9 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_format_is_named() {
+    fn another_format_is_named() {
         let mut bytes = seal(Kind::Manifest, &[7; 16], b"payload");
-        bytes[8] = 2;
+        bytes[8] = 3;
         let damaged = open(Kind::Manifest, "f", &bytes);
         assert!(
             matches!(damaged, Err(StoreError::Corrupt { offset: 8, .. })),
@@ -126,11 +126,17 @@ mod tests {
         bytes[40] += 1;
         let newer = |bytes: &[u8]| {
             let opened = open(Kind::Manifest, "f", bytes);
-            assert!(matches!(opened, Err(StoreError::Newer { found: 2, known: 1, .. })));
+            assert!(matches!(opened, Err(StoreError::Format { found: 3, known: 2, .. })));
         };
         newer(&bytes);
         let crc = checksum(&bytes);
         bytes[12..16].copy_from_slice(&crc.to_le_bytes());
         newer(&bytes);
+        // What an older version wrote is not damaged either.
+        bytes[8] = 1;
+        let crc = checksum(&bytes);
+        bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+        let older = open(Kind::Manifest, "f", &bytes).unwrap_err();
+        assert_eq!(older.to_string(), "f has format 1; this version reads 2");
     }
 }

@@ -123,10 +123,10 @@ pub(crate) fn segment(bytes: &[u8]) {
         };
         let _ = segment.verify(&UUID, 1, &layout, file.crc);
         for position in (0..segment.rows()).take(64) {
-            let _ = (segment.order(position), segment.hash(position), segment.fine(position));
+            let _ = (segment.order(position), segment.hash(position), segment.lower(position));
             let _ = segment.run(position..segment.rows().min(position + 3));
             Step::ALL.iter().for_each(|&step| segment.soon_hit(position, step));
-            segment.soon_codes(position);
+            segment.soon_upper(position);
             segment.soon_norms(position);
             segment.soon(position);
             segment.soon_whole(position);

@@ -276,7 +276,7 @@ pub(crate) fn read(bytes: &[u8], uuid: &Uuid, id: u64, first: Option<u64>) -> Re
         |offset: usize, what| StoreError::Corrupt { file: name.clone(), offset: offset as u64, what };
     let next = header(bytes, uuid, id).map_err(|error| match error {
         HeaderError::Damaged(offset, what) => damaged(offset, what),
-        HeaderError::Newer(found) => StoreError::Newer { file: name.clone(), found, known: FORMAT },
+        HeaderError::Newer(found) => StoreError::Format { file: name.clone(), found, known: FORMAT },
     })?;
     if next == 0 || next > MAX_NUMBER || first.is_some_and(|first| first != next) {
         return Err(damaged(40, "the sequence does not follow the log before"));

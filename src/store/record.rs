@@ -1,7 +1,7 @@
 //! What a log frame holds: changes to images, written by hand in little-endian.
 //!
 //! `count u32`, then each record:
-//! `1 | order u64 | path | codes [dims] i8 | fine [ceil(dims / 2)] | hash [32] | tags` for an image added, replaced or
+//! `1 | order u64 | path | upper plane [ceil(dims / 2)] | lower plane [dims] i8 | hash [32] | tags` for an image added, replaced or
 //! given new tags,
 //! `2 | path` for a deletion;
 //! `path` = `length u16 | UTF-8`, `tags` = `count u16`, then `length u16 | term` each.
@@ -46,8 +46,8 @@ pub(crate) fn encode(records: &[Record]) -> Vec<u8> {
                 out.push(1);
                 out.extend_from_slice(&row.order.to_le_bytes());
                 put_path(&mut out, &row.path);
-                out.extend(row.code.codes.iter().map(|&c| c.cast_unsigned()));
-                out.extend_from_slice(&row.code.fine);
+                out.extend_from_slice(&row.code.upper);
+                out.extend(row.code.lower.iter().map(|&rest| rest.cast_unsigned()));
                 out.extend_from_slice(&row.hash);
                 put_tags(&mut out, &row.tags);
             }
@@ -84,8 +84,9 @@ pub(crate) fn decode(payload: &[u8], layout: &Layout) -> Option<Vec<Record>> {
             1 => {
                 let order = reader.u64()?;
                 let path = take_path(&mut reader)?;
-                let codes: Vec<i8> = reader.take(layout.dims())?.iter().map(|&c| c.cast_signed()).collect();
-                let code = RowCode::from_codes(layout, &codes, reader.take(layout.fine_bytes())?).ok()?;
+                let upper = reader.take(layout.upper_bytes())?;
+                let lower: Vec<i8> = reader.take(layout.dims())?.iter().map(|&c| c.cast_signed()).collect();
+                let code = RowCode::from_planes(layout, upper, &lower).ok()?;
                 let hash = reader.array()?;
                 Record::Put(TailRow { path, order, tags: take_tags(&mut reader)?, code, hash })
             }
@@ -105,7 +106,7 @@ pub(crate) fn named(payload: &[u8], layout: &Layout) -> Vec<Arc<str>> {
             1 => {
                 reader.u64()?;
                 paths.push(take_path(reader)?);
-                reader.take(layout.dims() + layout.fine_bytes() + 32)?;
+                reader.take(layout.upper_bytes() + layout.dims() + 32)?;
                 take_tags(reader).map(drop)
             }
             2 => {

@@ -519,7 +519,7 @@ fn note(report: &mut Repaired, file: &str, error: &StoreError) {
 /// Notes damage; any other fault ends the repair.
 fn damaged(report: &mut Repaired, file: &str, error: StoreError) -> Result<(), StoreError> {
     // The manifest is of this format, and what it names was.
-    if !error.is_corruption() && !matches!(error, StoreError::Newer { .. }) {
+    if !error.is_corruption() && !matches!(error, StoreError::Format { .. }) {
         return Err(error);
     }
     note(report, file, &error);

@@ -167,19 +167,19 @@ impl Snapshot {
         }
     }
 
-    /// The fine plane of one row.
-    pub(crate) fn fine(&self, place: Place) -> Result<&[u8], StoreError> {
+    /// The lower plane of one row.
+    pub(crate) fn lower(&self, place: Place) -> Result<&[i8], StoreError> {
         match self.at(place.part) {
-            Part::Segment(segment) => segment.fine(place.position),
-            Part::Tail(tail) => tail.fine(place.position),
+            Part::Segment(segment) => segment.lower(place.position),
+            Part::Tail(tail) => tail.lower(place.position),
         }
     }
 
-    /// One row's codes, owned.
+    /// One row, owned.
     pub(crate) fn code(&self, place: Place) -> Result<RowCode, StoreError> {
         let row = self.row(place)?;
         let inv_norms = row.inv_norms.iter().map(index::inv_norm).collect();
-        Ok(RowCode { codes: row.codes.to_vec(), fine: self.fine(place)?.to_vec(), inv_norms })
+        Ok(RowCode { upper: row.upper.to_vec(), lower: self.lower(place)?.to_vec(), inv_norms })
     }
 
     pub(crate) fn order(&self, place: Place) -> Result<u64, StoreError> {

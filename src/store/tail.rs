@@ -27,8 +27,8 @@ struct Chunk {
     start: u32,
     dims: usize,
     blocks: usize,
-    codes: Vec<i8>,
-    fine: Vec<u8>,
+    upper: Vec<u8>,
+    lower: Vec<i8>,
     inv_norms: Vec<[u8; 4]>,
     hashes: Vec<Hash>,
     orders: Vec<u64>,
@@ -50,13 +50,13 @@ fn term_hash(term: &Term) -> u64 {
 impl Chunk {
     fn new(start: u32, rows: Vec<(u64, TailRow)>) -> Self {
         let (dims, blocks) =
-            rows.first().map_or((1, 1), |(_, r)| (r.code.codes.len(), r.code.inv_norms.len()));
+            rows.first().map_or((1, 1), |(_, r)| (r.code.lower.len(), r.code.inv_norms.len()));
         let mut chunk = Self {
             start,
             dims,
             blocks,
-            codes: Vec::with_capacity(rows.len() * dims),
-            fine: Vec::with_capacity(rows.len() * dims.div_ceil(2)),
+            upper: Vec::with_capacity(rows.len() * dims.div_ceil(2)),
+            lower: Vec::with_capacity(rows.len() * dims),
             inv_norms: Vec::with_capacity(rows.len() * blocks),
             hashes: Vec::with_capacity(rows.len()),
             orders: Vec::with_capacity(rows.len()),
@@ -66,8 +66,8 @@ impl Chunk {
             by_term: Vec::new(),
         };
         for (position, (path_hash, row)) in (start..).zip(rows) {
-            chunk.codes.extend_from_slice(&row.code.codes);
-            chunk.fine.extend_from_slice(&row.code.fine);
+            chunk.upper.extend_from_slice(&row.code.upper);
+            chunk.lower.extend_from_slice(&row.code.lower);
             chunk.inv_norms.extend(row.code.inv_norms.iter().map(|v| v.to_le_bytes()));
             chunk.hashes.push(row.hash);
             chunk.orders.push(row.order);
@@ -87,8 +87,8 @@ impl Chunk {
 
     /// Takes the rows of the chunk that follows.
     fn join(&mut self, next: &Self) {
-        self.codes.extend_from_slice(&next.codes);
-        self.fine.extend_from_slice(&next.fine);
+        self.upper.extend_from_slice(&next.upper);
+        self.lower.extend_from_slice(&next.lower);
         self.inv_norms.extend_from_slice(&next.inv_norms);
         self.hashes.extend_from_slice(&next.hashes);
         self.orders.extend_from_slice(&next.orders);
@@ -180,21 +180,22 @@ impl Rows for Tail {
     fn run(&self, range: Range<u32>) -> Result<RowRun<'_>, Self::Error> {
         let (chunk, at) = self.chunk(range.start);
         let end = chunk.rows().min(at + range.len());
+        let bytes = chunk.dims.div_ceil(2);
         Ok(RowRun {
-            codes: &chunk.codes[at * chunk.dims..end * chunk.dims],
+            upper: &chunk.upper[at * bytes..end * bytes],
             inv_norms: &chunk.inv_norms[at * chunk.blocks..end * chunk.blocks],
         })
     }
 
-    fn codes(&self, position: u32) -> Result<&[i8], Self::Error> {
-        let (chunk, at) = self.chunk(position);
-        Ok(&chunk.codes[at * chunk.dims..(at + 1) * chunk.dims])
-    }
-
-    fn fine(&self, position: u32) -> Result<&[u8], Self::Error> {
+    fn upper(&self, position: u32) -> Result<&[u8], Self::Error> {
         let (chunk, at) = self.chunk(position);
         let bytes = chunk.dims.div_ceil(2);
-        Ok(&chunk.fine[at * bytes..(at + 1) * bytes])
+        Ok(&chunk.upper[at * bytes..(at + 1) * bytes])
+    }
+
+    fn lower(&self, position: u32) -> Result<&[i8], Self::Error> {
+        let (chunk, at) = self.chunk(position);
+        Ok(&chunk.lower[at * chunk.dims..(at + 1) * chunk.dims])
     }
 
     fn order(&self, position: u32) -> Result<u64, Self::Error> {
@@ -234,7 +235,8 @@ mod tests {
             assert_eq!(tail.find(&format!("p{i}"), u64::from(i) / 2, &dead), Some(i));
             assert_eq!(tail.order(i).unwrap(), u64::from(i));
             assert_eq!(**tail.path(i), *format!("p{i}"));
-            assert_eq!(tail.fine(i).unwrap(), row(u64::from(i)).1.code.fine);
+            assert_eq!(tail.lower(i).unwrap(), row(u64::from(i)).1.code.lower);
+            assert_eq!(tail.upper(i).unwrap(), row(u64::from(i)).1.code.upper);
         }
         assert_eq!(tail.find("p300", 150, &dead), None);
         assert_eq!(tail.find("p7", 3, &[7].into_iter().collect()), None);

@@ -16,6 +16,7 @@ use crate::index::{
     Centroids, DEPTHS, Gaps, ListQuery, ListedRows, OVERLONG, Place, QueryCode, Reach, Sample, Threads, Top,
     divide, inv_norm, train, upper_factor,
 };
+use crate::vector::eights;
 
 /// Centres are trained again when the instance has so many times the images that it had.
 const GROWTH: u64 = 4;
@@ -284,7 +285,8 @@ fn evenly(ranges: &[(u32, Range<u32>)], wanted: u64) -> impl Iterator<Item = Pla
 /// Rows to train with.
 struct TrainingRows {
     blocks: Vec<usize>,
-    codes: Vec<i8>,
+    /// The upper eight bits of the values.
+    eights: Vec<i8>,
     inv_norms: Vec<f32>,
 }
 
@@ -292,7 +294,7 @@ impl TrainingRows {
     /// Those of some places; of a dead row the next that is alive, unless that is far.
     fn read(snapshot: &Snapshot, places: impl Iterator<Item = Place>) -> Result<Self, StoreError> {
         let blocks = snapshot.layout.ranges().map(|range| range.len()).collect();
-        let (mut codes, mut inv_norms) = (Vec::new(), Vec::new());
+        let (mut rounded, mut inv_norms) = (Vec::new(), Vec::new());
         let alive = |Place { part, position }| {
             let (rows, dead) = snapshot.part(part);
             let mut near = position..rows.min(position.saturating_add(NEXT));
@@ -300,14 +302,14 @@ impl TrainingRows {
         };
         for place in places.filter_map(alive) {
             let row = snapshot.row(place)?;
-            codes.extend_from_slice(row.codes);
+            eights(row.upper, snapshot.lower(place)?, &mut rounded);
             inv_norms.extend(row.inv_norms.iter().map(|inv| upper_factor(inv_norm(inv))));
         }
-        Ok(Self { blocks, codes, inv_norms })
+        Ok(Self { blocks, eights: rounded, inv_norms })
     }
 
     fn sample(&self) -> Sample<'_> {
-        Sample { blocks: &self.blocks, codes: &self.codes, inv_norms: &self.inv_norms }
+        Sample { blocks: &self.blocks, codes: &self.eights, inv_norms: &self.inv_norms }
     }
 }
 

@@ -191,7 +191,7 @@ mod tests {
         let (mut codes, mut inv_norms) = (Vec::new(), Vec::new());
         for row in values.chunks(dims) {
             let row = crate::vector::RowCode::encode(&layout, row).unwrap();
-            codes.extend(row.codes);
+            codes.extend(row.eights());
             inv_norms.push(16.0 * row.inv_norms[0]);
         }
         let trained = 48 * lists;

@@ -31,7 +31,7 @@ impl ListQuery {
     pub(crate) fn new(centroids: &Centroids, layout: &Layout, row: &RowCode, weights: &[f32]) -> Self {
         let factors: Vec<f32> =
             row.inv_norms.iter().zip(weights).map(|(inv, w)| upper_factor(*inv) * w).collect();
-        let asked = TableRows::of(centroids.blocks(), &row.codes, &factors);
+        let asked = TableRows::of(centroids.blocks(), &row.eights(), &factors);
         let ranking = centroids.rank(asked.get(0), weights);
         let mut values = row.decode(layout);
         for (range, weight) in layout.ranges().zip(weights) {
@@ -131,7 +131,7 @@ struct Search<'s, 'a, R: ListedRows> {
     scan: &'s Scan<'a>,
     top: &'s mut Top,
     met: &'s mut Probe,
-    /// Candidates whose codes were asked for.
+    /// Candidates whose upper planes were asked for.
     waiting: [u32; BATCH],
     count: usize,
     failed: Option<R::Error>,
@@ -196,7 +196,7 @@ impl<R: ListedRows> Search<'_, '_, R> {
         for &position in &self.waiting[..count] {
             let run = self.rows.run(position..position + 1)?;
             let slack = self.query.likely_slack(run.inv_norms);
-            let bound = self.query.coarse(run.codes, run.inv_norms) + slack;
+            let bound = self.query.coarse(run.upper, run.inv_norms) + slack;
             if bound >= bar {
                 self.rows.soon_whole(position);
                 likely[left] = (position, bound);
@@ -208,7 +208,7 @@ impl<R: ListedRows> Search<'_, '_, R> {
                 continue;
             }
             let run = self.rows.run(position..position + 1)?;
-            let score = self.query.score(run.codes, self.rows.fine(position)?, run.inv_norms);
+            let score = self.query.score(run.upper, self.rows.lower(position)?, run.inv_norms);
             if score >= self.scan.min_score {
                 self.met.counted += 1;
                 if score >= self.top.bar() {

@@ -35,8 +35,8 @@ const TABLE_ENTRY: usize = 32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Kind {
-    /// `[rows, dims]` i8: the upper eight bits of the values.
-    Codes = 1,
+    /// `[rows, ceil(dims / 2)]`: the upper four bits of the values, two a byte.
+    Upper = 1,
     /// `[rows, blocks]` f32: one over the norm of a block's values.
     InvNorms = 2,
     /// `[rows]` u64: insertion numbers.
@@ -63,8 +63,8 @@ pub(crate) enum Kind {
     PostingOffsets = 13,
     /// Of each term: `0` and positions as u32 each, or `1` and a Roaring bitmap in its portable format.
     Postings = 14,
-    /// `[rows, ceil(dims / 2)]`: the lower four bits of the values, two a byte.
-    Fine = 15,
+    /// `[rows, dims]` i8: the lower eight bits of the values.
+    Lower = 15,
     /// u64 number of the centres that the rows lie in lists around, then `[lists + 1]` u32: where each list begins;
     /// empty when rows lie by insertion number.
     Lists = 16,
@@ -76,7 +76,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     const ALL: [Self; 18] = [
-        Self::Codes,
+        Self::Upper,
         Self::InvNorms,
         Self::Orders,
         Self::Hashes,
@@ -90,7 +90,7 @@ impl Kind {
         Self::Terms,
         Self::PostingOffsets,
         Self::Postings,
-        Self::Fine,
+        Self::Lower,
         Self::Lists,
         Self::Bits,
         Self::BitFactors,

@@ -91,10 +91,8 @@ impl Segment {
     }
 
     /// Both planes of a row.
-    pub(super) fn planes(&self, position: u32) -> Result<(&[i8], &[u8]), StoreError> {
-        let at = position as usize * self.dims;
-        let codes = self.bytes(Kind::Codes, at..at + self.dims)?;
-        Ok((bytemuck::cast_slice(codes), self.fine(position)?))
+    pub(super) fn planes(&self, position: u32) -> Result<(&[u8], &[i8]), StoreError> {
+        Ok((self.upper(position)?, self.lower(position)?))
     }
 
     /// What else a row has: its insertion number, its tags, its hash.
@@ -106,8 +104,8 @@ impl Segment {
     fn check_shape(&self) -> Result<(), StoreError> {
         let rows = self.rows as usize;
         let hashes = self.len(Kind::Hashes);
-        let sound = self.len(Kind::Codes) == rows * self.dims
-            && self.len(Kind::Fine) == rows * self.dims.div_ceil(2)
+        let sound = self.len(Kind::Upper) == rows * self.dims.div_ceil(2)
+            && self.len(Kind::Lower) == rows * self.dims
             && self.len(Kind::InvNorms) == rows * self.blocks * 4
             && self.len(Kind::Orders) == rows * 8
             && (hashes == 0 || hashes == rows * 32)
@@ -117,7 +115,7 @@ impl Segment {
             && self.len(Kind::RowTermOffsets) == (rows + 1) * 8
             && self.len(Kind::TermOffsets) >= 8
             && self.len(Kind::TermOffsets) == self.len(Kind::PostingOffsets);
-        if sound { Ok(()) } else { Err(self.damaged(Kind::Codes, 0, "a section has the wrong length")) }
+        if sound { Ok(()) } else { Err(self.damaged(Kind::Upper, 0, "a section has the wrong length")) }
     }
 
     /// There are lists exactly when the manifest says so, around those centres.
@@ -153,13 +151,13 @@ impl Segment {
         (self.len(Kind::Lists) / 4).saturating_sub(3)
     }
 
-    /// Bytes of the planes that searches read: codes of one bit and factors; codes, norms and orders; fine planes.
+    /// Bytes of the planes that searches read: codes of one bit and factors; upper planes, norms and orders; lower planes.
     pub(crate) fn plane_bytes(&self) -> [u64; 3] {
         let sum = |kinds: &[Kind]| kinds.iter().map(|&kind| self.len(kind) as u64).sum();
         [
             sum(&[Kind::Bits, Kind::BitFactors, Kind::Lists]),
-            sum(&[Kind::Codes, Kind::InvNorms, Kind::Orders]),
-            sum(&[Kind::Fine]),
+            sum(&[Kind::Upper, Kind::InvNorms, Kind::Orders]),
+            sum(&[Kind::Lower]),
         ]
     }
 
@@ -246,9 +244,9 @@ impl Segment {
     pub(crate) fn preload(&self, whole: bool, stop: Stop<'_>) -> Result<(), StoreError> {
         let first = match self.centres {
             Some(_) => &[Kind::Lists, Kind::BitFactors, Kind::Bits][..],
-            None => &[Kind::InvNorms, Kind::Codes],
+            None => &[Kind::InvNorms, Kind::Upper],
         };
-        let rows = [Kind::InvNorms, Kind::Codes, Kind::Orders, Kind::Fine];
+        let rows = [Kind::InvNorms, Kind::Upper, Kind::Orders, Kind::Lower];
         let mut order = first.to_vec();
         for kind in rows.into_iter().chain(Kind::ALL).filter(|_| whole) {
             if !order.contains(&kind) {
@@ -517,18 +515,18 @@ const CACHED: usize = 8 << 20;
 impl Rows for Segment {
     type Error = StoreError;
 
-    fn codes(&self, position: u32) -> Result<&[i8], StoreError> {
-        let at = position as usize;
-        Ok(bytemuck::cast_slice(self.bytes(Kind::Codes, at * self.dims..(at + 1) * self.dims)?))
+    fn upper(&self, position: u32) -> Result<&[u8], StoreError> {
+        let (at, len) = (position as usize, self.dims.div_ceil(2));
+        self.bytes(Kind::Upper, at * len..(at + 1) * len)
     }
 
     fn norms_are_far(&self) -> bool {
         self.len(Kind::InvNorms) > CACHED
     }
 
-    fn soon_codes(&self, position: u32) {
-        let at = position as usize;
-        self.soon_bytes(Kind::Codes, at * self.dims..(at + 1) * self.dims);
+    fn soon_upper(&self, position: u32) {
+        let (at, len) = (position as usize, self.dims.div_ceil(2));
+        self.soon_bytes(Kind::Upper, at * len..(at + 1) * len);
     }
 
     fn soon_norms(&self, position: u32) {
@@ -537,27 +535,27 @@ impl Rows for Segment {
     }
 
     fn soon(&self, position: u32) {
-        self.soon_codes(position);
+        self.soon_upper(position);
         self.soon_norms(position);
     }
 
     fn soon_whole(&self, position: u32) {
-        let (at, len) = (position as usize, self.dims.div_ceil(2));
-        self.soon_bytes(Kind::Fine, at * len..(at + 1) * len);
+        let at = position as usize;
+        self.soon_bytes(Kind::Lower, at * self.dims..(at + 1) * self.dims);
         self.soon_bytes(Kind::Orders, at * 8..at * 8 + 8);
     }
 
     fn run(&self, range: Range<u32>) -> Result<RowRun<'_>, StoreError> {
         let (start, end) = (range.start as usize, range.end as usize);
-        let codes = self.bytes(Kind::Codes, start * self.dims..end * self.dims)?;
+        let len = self.dims.div_ceil(2);
+        let upper = self.bytes(Kind::Upper, start * len..end * len)?;
         let norms = self.bytes(Kind::InvNorms, start * self.blocks * 4..end * self.blocks * 4)?;
-        Ok(RowRun { codes: bytemuck::cast_slice(codes), inv_norms: norms.as_chunks().0 })
+        Ok(RowRun { upper, inv_norms: norms.as_chunks().0 })
     }
 
-    fn fine(&self, position: u32) -> Result<&[u8], StoreError> {
-        let bytes = self.dims.div_ceil(2);
-        let start = position as usize * bytes;
-        self.bytes(Kind::Fine, start..start + bytes)
+    fn lower(&self, position: u32) -> Result<&[i8], StoreError> {
+        let start = position as usize * self.dims;
+        Ok(bytemuck::cast_slice(self.bytes(Kind::Lower, start..start + self.dims)?))
     }
 
     fn order(&self, position: u32) -> Result<u64, StoreError> {
@@ -647,7 +645,7 @@ pub(super) fn table(
         return Err(damaged(bytes.len(), "the length is not the manifest's"));
     }
     let table = footer(&bytes[at..], uuid, id, layout, expected).map_err(|fault| match fault {
-        FooterFault::Newer(found) => StoreError::Newer { file: name.to_owned(), found, known: FORMAT },
+        FooterFault::Newer(found) => StoreError::Format { file: name.to_owned(), found, known: FORMAT },
         FooterFault::Damaged(offset, what) => damaged(at + offset, what),
     })?;
     let start = usize::try_from(table.offset).ok().filter(|&start| start <= at);

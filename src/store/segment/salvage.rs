@@ -19,9 +19,9 @@ use crate::vector::{Layout, RowCode};
 
 /// Sections in the order they are written.
 const WRITTEN: [Kind; 18] = [
-    Kind::Codes,
+    Kind::Upper,
     Kind::InvNorms,
-    Kind::Fine,
+    Kind::Lower,
     Kind::Orders,
     Kind::Hashes,
     Kind::PathOffsets,
@@ -136,9 +136,9 @@ impl Salvage {
     pub(crate) fn row(&self, position: u32, layout: &Layout) -> Option<TailRow> {
         let path = self.path(position)?.into();
         let (order, tags, hash) = self.segment.whole(position).ok()?;
-        let (codes, fine) = self.segment.planes(position).ok()?;
+        let (upper, lower) = self.segment.planes(position).ok()?;
         // Norms follow from the values.
-        let code = RowCode::from_codes(layout, codes, fine).ok()?;
+        let code = RowCode::from_planes(layout, upper, lower).ok()?;
         self.hashes.then_some(TailRow { path, order, tags, code, hash })
     }
 }
@@ -146,9 +146,9 @@ impl Salvage {
 /// The length of a section of so many rows, where it follows from them.
 fn fixed_len(kind: Kind, rows: usize, layout: &Layout) -> Option<usize> {
     match kind {
-        Kind::Codes => Some(rows * layout.dims()),
+        Kind::Upper => Some(rows * layout.upper_bytes()),
         Kind::InvNorms => Some(rows * layout.blocks() * 4),
-        Kind::Fine => Some(rows * layout.dims().div_ceil(2)),
+        Kind::Lower => Some(rows * layout.dims()),
         Kind::Orders | Kind::PathEntries => Some(rows * 8),
         Kind::PathOffsets | Kind::RowTermOffsets => Some((rows + 1) * 8),
         Kind::PathBuckets => Some((path_buckets(rows as u32) as usize + 1) * 4),

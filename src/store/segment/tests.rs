@@ -22,7 +22,7 @@ use crate::vector::{Layout, RowCode};
 
 const UUID: Uuid = [9; 16];
 const DIMS: usize = 64;
-/// Their upper planes take some five blocks.
+/// Their upper planes take some three blocks.
 const ROWS: u32 = 300;
 const CENTRES: u64 = 5;
 const LISTS: [u32; 4] = [0, 100, 100, ROWS];
@@ -54,11 +54,11 @@ impl RowSource for Images {
     fn rows(&self) -> u32 {
         ROWS
     }
-    fn codes(&self, row: u32) -> Result<&[i8], StoreError> {
-        Ok(&self.rows[row as usize].codes)
+    fn upper(&self, row: u32) -> Result<&[u8], StoreError> {
+        Ok(&self.rows[row as usize].upper)
     }
-    fn fine(&self, row: u32) -> Result<&[u8], StoreError> {
-        Ok(&self.rows[row as usize].fine)
+    fn lower(&self, row: u32) -> Result<&[i8], StoreError> {
+        Ok(&self.rows[row as usize].lower)
     }
     fn inv_norms(&self, _: u32) -> Result<&[[u8; 4]], StoreError> {
         Ok(&[[0, 0, 0x80, 0x3f]])
@@ -169,9 +169,9 @@ fn every_row_is_found_again() {
 fn sections_have_the_lengths_that_their_rows_need() {
     let (bytes, _) = file(true);
     let fixed = [
-        (Kind::Codes, DIMS),
+        (Kind::Upper, DIMS / 2),
         (Kind::InvNorms, 4),
-        (Kind::Fine, DIMS / 2),
+        (Kind::Lower, DIMS),
         (Kind::Orders, 8),
         (Kind::Hashes, 32),
         (Kind::PathOffsets, 8),
@@ -295,19 +295,19 @@ fn padding_is_looked_at_by_verify() {
 #[test]
 fn reading_ahead_reads_every_block_of_what_searches_read() {
     for (listed, kinds) in
-        [(true, &[Kind::Lists, Kind::BitFactors, Kind::Bits][..]), (false, &[Kind::InvNorms, Kind::Codes])]
+        [(true, &[Kind::Lists, Kind::BitFactors, Kind::Bits][..]), (false, &[Kind::InvNorms, Kind::Upper])]
     {
         let (bytes, sealed) = file(listed);
         let segment = open(&bytes, sealed, listed).unwrap();
-        // The codes begin in their first block and are not in it alone.
-        assert!(segment.unread(Kind::Codes) > 3);
+        // The planes begin in their first block and are not in it alone.
+        assert!(segment.unread(Kind::Upper) > 1);
         segment.preload(true, Stop::either(&AtomicBool::new(true), None)).unwrap();
-        assert!(segment.unread(Kind::Codes) > 3, "called off");
+        assert!(segment.unread(Kind::Upper) > 1, "called off");
         segment.preload(false, Stop::never()).unwrap();
         for &kind in kinds {
             assert_eq!(segment.unread(kind), 0, "{kind:?}");
         }
-        assert!(segment.unread(Kind::Fine) > 0);
+        assert!(segment.unread(Kind::Lower) > 0);
         segment.preload(true, Stop::never()).unwrap();
         for kind in Kind::ALL {
             assert_eq!(segment.unread(kind), 0, "{kind:?}");
@@ -385,14 +385,14 @@ fn terms_of_other_segments_are_read_once() {
 }
 
 #[test]
-fn codes_of_a_row_are_those_of_its_run_and_checked() {
+fn the_upper_plane_of_a_row_is_that_of_its_run_and_checked() {
     let (bytes, sealed) = file(false);
     let segment = open(&bytes, sealed, false).unwrap();
     for row in 0..ROWS {
-        assert_eq!(segment.codes(row).unwrap(), segment.run(row..row + 1).unwrap().codes);
+        assert_eq!(segment.upper(row).unwrap(), segment.run(row..row + 1).unwrap().upper);
     }
     let mut damaged = bytes.clone();
-    damaged[segment.place(Kind::Codes).end - 1] ^= 1;
+    damaged[segment.place(Kind::Upper).end - 1] ^= 1;
     let segment = open(&damaged, sealed, false).unwrap();
-    assert!(matches!(segment.codes(ROWS - 1), Err(StoreError::Corrupt { .. })));
+    assert!(matches!(segment.upper(ROWS - 1), Err(StoreError::Corrupt { .. })));
 }

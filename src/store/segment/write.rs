@@ -30,8 +30,8 @@ pub(crate) type Group = (Vec<u8>, [u8; GROUP_FACTORS]);
 /// The rows of a new segment, in the order they will lie in.
 pub(crate) trait RowSource {
     fn rows(&self) -> u32;
-    fn codes(&self, row: u32) -> Result<&[i8], StoreError>;
-    fn fine(&self, row: u32) -> Result<&[u8], StoreError>;
+    fn upper(&self, row: u32) -> Result<&[u8], StoreError>;
+    fn lower(&self, row: u32) -> Result<&[i8], StoreError>;
     fn inv_norms(&self, row: u32) -> Result<&[[u8; 4]], StoreError>;
     fn order(&self, row: u32) -> Result<u64, StoreError>;
     fn hash(&self, row: u32) -> Result<Hash, StoreError>;
@@ -99,17 +99,17 @@ fn write_tmp<S: RowSource>(
 }
 
 fn vectors<S: RowSource>(writer: &mut Writer<'_>, source: &S) -> Result<(), StoreError> {
-    writer.begin(Kind::Codes)?;
+    writer.begin(Kind::Upper)?;
     for row in 0..source.rows() {
-        writer.put(bytemuck::cast_slice(source.codes(row)?))?;
+        writer.put(source.upper(row)?)?;
     }
     writer.begin(Kind::InvNorms)?;
     for row in 0..source.rows() {
         writer.put(source.inv_norms(row)?.as_flattened())?;
     }
-    writer.begin(Kind::Fine)?;
+    writer.begin(Kind::Lower)?;
     for row in 0..source.rows() {
-        writer.put(source.fine(row)?)?;
+        writer.put(bytemuck::cast_slice(source.lower(row)?))?;
     }
     writer.begin(Kind::Orders)?;
     for row in 0..source.rows() {
