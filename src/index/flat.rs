@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use roaring::RoaringBitmap;
 
 use super::rows::Rows;
-use super::top::{Place, Ranked, Top};
+use super::top::{Place, Ranked, SharedBar, Top};
+use crate::kernel::TOGETHER;
 
 /// Rows read at a time: their upper planes (512 KiB at 256 dimensions) stay in the second-level cache between the
 /// checksum and the scores.
@@ -14,10 +15,10 @@ const RUN: u32 = 4096;
 
 /// A query that scores rows: between bounds by what a scan reads of every row, exactly by the whole row.
 pub(crate) trait Score {
-    /// What the score of a row is not above, by its upper plane alone: rows that lie apart cost a wait for each place they
-    /// are read at, and the norms lie elsewhere.
-    fn high(&self, _upper: &[u8]) -> f32 {
-        f32::INFINITY
+    /// What the scores of some rows are not above, by their upper planes alone: rows that lie apart cost a wait for each
+    /// place they are read at, and the norms lie elsewhere.
+    fn highs(&self, _uppers: [&[u8]; TOGETHER]) -> [f32; TOGETHER] {
+        [f32::INFINITY; TOGETHER]
     }
 
     /// What the score of a row is not below and not above, by its upper plane and one over the norm of each block.
@@ -40,6 +41,8 @@ pub(crate) struct Scan<'a> {
     pub(crate) dead: &'a RoaringBitmap,
     /// Scores below it do not count.
     pub(crate) min_score: f32,
+    /// What other threads of the search have found that counts: without a minimum, scores below it do not.
+    pub(crate) bar: Option<&'a SharedBar>,
     /// Once it is set the rest is passed over: what was found is then worth nothing.
     pub(crate) stop: Option<&'a AtomicBool>,
 }
@@ -79,39 +82,17 @@ pub(crate) fn scan<R: Rows, Q: Score>(
     blocks: usize,
     top: &mut Top,
 ) -> Result<(u64, u64), R::Error> {
-    let mut state = State { rows, query, scan, top, scored: 0, counted: 0 };
+    let mut state = State { rows, query, scan, top, bar: f32::NEG_INFINITY, scored: 0, counted: 0 };
+    state.settle();
     match scan.only {
         Some(only) => {
-            let mut positions =
-                only.range(scan.rows.clone()).filter(|&position| !scan.dead.contains(position));
-            let (mut batch, mut ahead) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
-            let (mut open, mut likely) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
-            let far = rows.norms_are_far();
-            let mut next = |batch: &mut Vec<u32>| {
-                batch.clear();
-                batch.extend(positions.by_ref().take(BATCH));
-                // One right after the other: each between the scores of two rows made a filter of 30,000 rows take 1.5 times as long.
-                for &position in &*batch {
-                    if far { rows.soon_upper(position) } else { rows.soon(position) }
-                }
-            };
-            next(&mut ahead);
-            while !ahead.is_empty() && !scan.is_stopped() {
-                // Memory works on the next batch while this one is scored.
-                std::mem::swap(&mut batch, &mut ahead);
-                next(&mut ahead);
-                if far {
-                    for &position in &batch {
-                        if !state.is_dismissed(rows.upper(position)?) {
-                            rows.soon_norms(position);
-                            open.push(position);
-                        }
-                    }
-                } else {
-                    // Norms that are near were asked for with the upper planes, and none is done without.
-                    std::mem::swap(&mut open, &mut batch);
-                }
-                state.decide(&mut open, &mut likely)?;
+            let any_dead = !scan.dead.is_empty();
+            let lives = |position: &u32| !any_dead || !scan.dead.contains(*position);
+            let positions = only.range(scan.rows.clone()).filter(lives);
+            if rows.norms_are_far() {
+                state.far(positions)?;
+            } else {
+                state.pursue(positions.map(|position| (f32::INFINITY, position)))?;
             }
         }
         None => {
@@ -119,6 +100,7 @@ pub(crate) fn scan<R: Rows, Q: Score>(
             let Range { start: mut position, end } = scan.rows;
             while position < end && !scan.is_stopped() {
                 let run = rows.run(position..end.min(position.saturating_add(RUN)))?;
+                state.settle();
                 let planes = run.upper.chunks_exact(dims.div_ceil(2));
                 for (upper, inv_norms) in planes.zip(run.inv_norms.chunks_exact(blocks)) {
                     if (!any_dead || !scan.dead.contains(position)) && state.may_count(upper, inv_norms) {
@@ -160,23 +142,78 @@ pub(crate) fn visit<R: Rows, Q: Score>(
 /// Rows that wait for their memory together, when they do not lie one after another.
 const BATCH: usize = 64;
 
+/// Rows of which the most promising are looked for before any of them is met again.
+const HEAP: usize = 2048;
+
 struct State<'s, 'a, R, Q> {
     rows: &'s R,
     query: &'s Q,
     scan: &'s Scan<'a>,
     top: &'s mut Top,
+    /// A row below it is not among the best.
+    bar: f32,
     scored: u64,
     counted: u64,
 }
 
 impl<R: Rows, Q: Score> State<'_, '_, R, Q> {
-    /// Whether the upper plane alone decides: the row is then accounted for.
+    /// Goes through rows whose norms likely are in no cache: first by the upper planes alone, a heap of rows at a time. Of
+    /// those that are left the most promising come first, so that the bar rises before the others are met.
+    fn far(&mut self, mut positions: impl Iterator<Item = u32>) -> Result<(), R::Error> {
+        let (mut batch, mut ahead) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
+        let (mut open, mut highs) = (Vec::new(), Vec::new());
+        let mut ask = |batch: &mut Vec<u32>| {
+            batch.clear();
+            batch.extend(positions.by_ref().take(BATCH));
+            // One right after the other: each between two rows made a filter of 30,000 rows take 1.5 times as long.
+            batch.iter().for_each(|&position| self.rows.soon_upper(position));
+        };
+        ask(&mut ahead);
+        while !ahead.is_empty() && !self.scan.is_stopped() {
+            open.clear();
+            let mut met = 0;
+            while !ahead.is_empty() && met < HEAP {
+                // Memory works on the next batch while this one is looked at.
+                std::mem::swap(&mut batch, &mut ahead);
+                ask(&mut ahead);
+                met += batch.len();
+                self.dismiss(&batch, &mut open)?;
+            }
+            let mut promising = f32::NEG_INFINITY;
+            if open.len() > BATCH {
+                highs.clear();
+                highs.extend(open.iter().map(|&(high, _)| high));
+                promising = *highs.select_nth_unstable_by(BATCH, |a, b| b.total_cmp(a)).1;
+            }
+            self.pursue(open.iter().copied().filter(|&(high, _)| high >= promising))?;
+            self.pursue(open.iter().copied().filter(|&(high, _)| high < promising))?;
+        }
+        Ok(())
+    }
+
+    /// Those rows of a batch that their upper planes do not decide, each with what its score is not above; the others are
+    /// accounted for.
+    fn dismiss(&mut self, batch: &[u32], open: &mut Vec<(f32, u32)>) -> Result<(), R::Error> {
+        for some in batch.chunks(TOGETHER) {
+            let mut uppers: [&[u8]; TOGETHER] = [self.rows.upper(some[0])?; TOGETHER];
+            for (upper, &position) in uppers.iter_mut().zip(some).skip(1) {
+                *upper = self.rows.upper(position)?;
+            }
+            for (&position, high) in some.iter().zip(self.query.highs(uppers)) {
+                if !self.is_dismissed(high) {
+                    open.push((high, position));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a row is decided by what its score is not above: it is then accounted for.
     #[inline]
-    fn is_dismissed(&mut self, upper: &[u8]) -> bool {
-        let high = self.query.high(upper);
+    fn is_dismissed(&mut self, high: f32) -> bool {
         let below = high < self.scan.min_score;
         // Where there is a minimum, which side of it the row is on has to be known.
-        let beaten = self.scan.min_score == f32::NEG_INFINITY && high < self.top.bar();
+        let beaten = self.scan.min_score == f32::NEG_INFINITY && high < self.bar;
         self.scored += u64::from(below || beaten);
         self.counted += u64::from(beaten);
         below || beaten
@@ -190,25 +227,66 @@ impl<R: Rows, Q: Score> State<'_, '_, R, Q> {
         if high < self.scan.min_score {
             return false;
         }
-        let beaten = low >= self.scan.min_score && high < self.top.bar();
+        let beaten = low >= self.scan.min_score && high < self.bar;
         self.counted += u64::from(beaten);
         !beaten
     }
 
-    /// Accounts for rows whose upper planes and norms were asked for.
-    fn decide(&mut self, open: &mut Vec<u32>, likely: &mut Vec<u32>) -> Result<(), R::Error> {
-        for position in open.drain(..) {
-            let run = self.rows.run(position..position + 1)?;
-            if self.may_count(run.upper, run.inv_norms) {
-                self.rows.soon_whole(position);
-                likely.push(position);
+    /// Accounts for rows, each with what its score is not above. What is read of a row is asked for a batch earlier: its upper
+    /// plane and norms, and then, if these do not decide, the rest.
+    fn pursue(&mut self, mut open: impl Iterator<Item = (f32, u32)>) -> Result<(), R::Error> {
+        let [mut batch, mut ahead, mut likely, mut before] = [(); 4].map(|()| Vec::with_capacity(BATCH));
+        let ask = |state: &mut Self, open: &mut dyn Iterator<Item = (f32, u32)>, batch: &mut Vec<u32>| {
+            batch.clear();
+            batch.extend(open.filter(|&(high, _)| !state.is_dismissed(high)).map(|(_, p)| p).take(BATCH));
+            batch.iter().for_each(|&position| state.rows.soon(position));
+        };
+        ask(self, &mut open, &mut ahead);
+        while !ahead.is_empty() && !self.scan.is_stopped() {
+            std::mem::swap(&mut batch, &mut ahead);
+            ask(self, &mut open, &mut ahead);
+            // Without a bar every row is read whole, and its number too: the next batch should not find none.
+            let none = self.bar == f32::NEG_INFINITY;
+            for &position in &batch {
+                let run = self.rows.run(position..position + 1)?;
+                if self.may_count(run.upper, run.inv_norms) {
+                    if none {
+                        self.rows.soon_whole(position)
+                    } else {
+                        self.rows.soon_lower(position)
+                    }
+                    likely.push(position);
+                }
             }
+            if !none {
+                std::mem::swap(&mut likely, &mut before);
+            }
+            self.count_all(&mut likely)?;
         }
-        for position in likely.drain(..) {
+        self.count_all(&mut before)
+    }
+
+    /// Accounts for rows whose lower planes were asked for.
+    fn count_all(&mut self, positions: &mut Vec<u32>) -> Result<(), R::Error> {
+        if positions.is_empty() {
+            return Ok(());
+        }
+        for position in positions.drain(..) {
             let run = self.rows.run(position..position + 1)?;
             self.count(position, run.upper, run.inv_norms)?;
         }
+        self.settle();
         Ok(())
+    }
+
+    /// Raises the bar to where it can be, for the other threads of the search too.
+    fn settle(&mut self) {
+        self.top.settle();
+        let shared = self.scan.bar.map_or(f32::NEG_INFINITY, |bar| {
+            bar.raise(self.top.bar());
+            bar.get()
+        });
+        self.bar = self.top.bar().max(shared);
     }
 
     /// Scores a whole row.
@@ -216,9 +294,10 @@ impl<R: Rows, Q: Score> State<'_, '_, R, Q> {
         let score = self.query.score(upper, self.rows.lower(position)?, inv_norms);
         if score >= self.scan.min_score {
             self.counted += 1;
-            if score >= self.top.bar() {
+            if score >= self.bar {
                 let place = Place { part: self.scan.part, position };
                 self.top.offer(Ranked { score, order: self.rows.order(position)?, place });
+                self.bar = self.bar.max(self.top.bar());
             }
         }
         Ok(())
@@ -351,7 +430,7 @@ mod tests {
             // As one scan, and as scans of pieces.
             let rows = 0..seeds.len() as u32;
             let which =
-                Scan { part: 2, rows: rows.clone(), only: filtered.then_some(&only), dead: &dead, min_score: min, stop: None };
+                Scan { part: 2, rows: rows.clone(), only: filtered.then_some(&only), dead: &dead, min_score: min, bar: None, stop: None };
             let mut top = Top::new(keep);
             let counts = scan(&held, &query, &which, layout.dims(), layout.blocks(), &mut top).unwrap();
             prop_assert_eq!((top.into_sorted(), counts), brute(&held, &query, &which, keep));
@@ -385,6 +464,7 @@ mod tests {
             only: None,
             dead: &dead,
             min_score: f32::NEG_INFINITY,
+            bar: None,
             stop: None,
         };
         let mut top = Top::new(10);

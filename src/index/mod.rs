@@ -16,4 +16,4 @@ pub(crate) use ivf::{
 };
 pub(crate) use query::QueryCode;
 pub(crate) use rows::{ListedRows, RowRun, Rows, inv_norm, upper_factor};
-pub(crate) use top::{Place, Ranked, Top};
+pub(crate) use top::{Place, Ranked, SharedBar, Top};

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::flat::Score;
 use super::rows::inv_norm;
-use crate::kernel::{UpperQuery, WideQuery};
+use crate::kernel::{TOGETHER, UpperQuery, WideQuery};
 use crate::vector::{Layout, RowCode};
 
 /// Largest score of rows whose codes differ: the f32 before 1.
@@ -111,25 +111,23 @@ impl QueryCode {
 
 impl Score for QueryCode {
     /// Of a block of d dimensions let r = 128 u + l be the values of a row as in `bounds`. No value of l is above 128 in
-    /// magnitude, so |r| lies within 128 sqrt(d) of 128 |u|, and the coarse score and its slack are at most what they are at
-    /// the end of that range that makes them larger. What rounding adds is below 20 u of a term where the range does
-    /// not reach below half of 128 |u|; the ends are moved by 160 u, here u = 2^-24.
+    /// magnitude, so |r| is at least 128 |u| - 128 sqrt(d), and neither the coarse score, if it is above zero, nor its slack
+    /// is more than with that. What rounding adds is below 20 u of a term where that is at least half of 128 |u|; it is moved
+    /// by 160 u, here u = 2^-24.
     #[inline]
-    fn high(&self, upper: &[u8]) -> f32 {
+    fn highs(&self, uppers: [&[u8]; TOGETHER]) -> [f32; TOGETHER] {
         const FURTHER: f32 = 160.0 * f32::EPSILON / 2.0;
-        let mut high = ROUNDING;
+        let mut highs = [ROUNDING; TOGETHER];
         for block in &self.blocks {
-            let (dot, squares) = block.upper.dot_and_squares(upper);
-            let norm = 128.0 * (squares as f32).sqrt();
-            if norm < 2.0 * block.rests {
-                return f32::INFINITY;
+            let (dots, squares) = block.upper.dots_and_squares(uppers);
+            for (high, (dot, squares)) in highs.iter_mut().zip(dots.into_iter().zip(squares)) {
+                let norm = 128.0 * (squares as f32).sqrt();
+                let most = (1.0 + FURTHER) / (norm - block.rests);
+                let own = ((dot as f32 * block.factor).max(0.0) + block.slack) * most;
+                *high += if norm < 2.0 * block.rests { f32::INFINITY } else { own };
             }
-            let most = (1.0 + FURTHER) / (norm - block.rests);
-            let least = (1.0 - FURTHER) / (norm + block.rests);
-            let coarse = dot as f32 * block.factor;
-            high += coarse * if coarse > 0.0 { most } else { least } + block.slack * most;
         }
-        high
+        highs
     }
 
     /// The coarse score less and more a bound of its difference from the score, in one pass over the blocks.
@@ -197,7 +195,7 @@ mod tests {
         // The coarse score is in the middle, and what is likely is no more than what is possible.
         assert!(near(low + high, 2.0 * coarse) && likely <= (high - low) / 2.0 + ROUNDING);
         let score = query.score(&row.upper, &row.lower, &inv);
-        let by_codes = query.high(&row.upper);
+        let [by_codes, ..] = query.highs([&row.upper; TOGETHER]);
         assert!(by_codes >= high - 4.0 * f32::EPSILON && by_codes >= score, "{by_codes} for {high}");
         (low, score, high)
     }

@@ -49,6 +49,9 @@ pub(crate) trait Rows {
     /// Says that the upper plane and the norms of a row will be read soon.
     fn soon(&self, _position: u32) {}
 
+    /// Says that the lower plane of a row will be read soon.
+    fn soon_lower(&self, _position: u32) {}
+
     /// Says that the lower plane and the insertion number of a row will be read soon.
     fn soon_whole(&self, _position: u32) {}
 

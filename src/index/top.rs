@@ -1,6 +1,7 @@
 //! The best of many rows.
 
 use std::cmp::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// Where a row is: which part of a snapshot, and its position there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -67,6 +68,13 @@ impl Top {
         }
     }
 
+    /// Raises the bar to where it can be with what was offered so far, if that is worth the work.
+    pub(crate) fn settle(&mut self) {
+        if self.keep > 0 && self.rows.len() > self.keep + self.keep / 4 {
+            self.cut();
+        }
+    }
+
     /// Takes over the rows of another.
     pub(crate) fn join(&mut self, other: Self) {
         other.rows.into_iter().for_each(|row| self.offer(row));
@@ -90,6 +98,33 @@ impl Top {
     }
 }
 
+/// The highest bar of threads that look for the best of the same search, each among its own rows: as many rows as are kept
+/// reach it, so no row below it is among the best of all.
+#[derive(Debug)]
+pub(crate) struct SharedBar(AtomicU32);
+
+impl SharedBar {
+    pub(crate) fn new() -> Self {
+        Self(AtomicU32::new(Self::key(f32::NEG_INFINITY)))
+    }
+
+    /// A number that rises with the score.
+    fn key(score: f32) -> u32 {
+        let bits = score.to_bits();
+        if bits >> 31 == 0 { bits | 1 << 31 } else { !bits }
+    }
+
+    /// The bar is no lower than this from now on. It says nothing about memory, so order is free.
+    pub(crate) fn raise(&self, bar: f32) {
+        self.0.fetch_max(Self::key(bar), Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> f32 {
+        let key = self.0.load(Relaxed);
+        f32::from_bits(if key >> 31 == 1 { key & !(1 << 31) } else { !key })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,14 +132,35 @@ mod tests {
 
     proptest! {
         #[test]
-        fn equals_a_full_sort(scores in proptest::collection::vec(-3i8..3, 0..400), keep in 0usize..90) {
+        fn the_shared_bar_is_the_highest(scores in proptest::collection::vec(-1.0f32..1.0, 0..9)) {
+            let bar = SharedBar::new();
+            prop_assert_eq!(bar.get(), f32::NEG_INFINITY);
+            let mut highest = f32::NEG_INFINITY;
+            for score in scores {
+                bar.raise(score);
+                highest = highest.max(score);
+                prop_assert_eq!(bar.get(), highest);
+            }
+        }
+
+        #[test]
+        fn equals_a_full_sort(
+            scores in proptest::collection::vec(-3i8..3, 0..400),
+            keep in 0usize..90,
+            settled in 1usize..50,
+        ) {
             let rows: Vec<Ranked> = (0u32..).zip(&scores).map(|(i, &s)| Ranked {
                 score: f32::from(s),
                 order: u64::from(i),
                 place: Place { part: 0, position: i },
             }).collect();
             let mut top = Top::new(keep);
-            rows.iter().for_each(|&row| top.offer(row));
+            for (number, &row) in rows.iter().enumerate() {
+                top.offer(row);
+                if number % settled == 0 {
+                    top.settle();
+                }
+            }
             let mut all = rows;
             all.sort_by(Ranked::cmp_best_first);
             all.truncate(keep);

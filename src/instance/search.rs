@@ -11,7 +11,7 @@ use super::{Effort, Found, Hit, Instance, Page, Query, Source, check_path};
 use crate::cancel::CancelToken;
 use crate::error::{Cause, Error, Operation, Result};
 use crate::features::Mode;
-use crate::index::{Gaps, Locator, Place, QueryCode, Ranked, Reach, Scan, Score, Top};
+use crate::index::{Gaps, Locator, Place, QueryCode, Ranked, Reach, Scan, Score, SharedBar, Top};
 use crate::limits::MAX_LIMIT;
 use crate::refusal::{Refusal, shown};
 use crate::region::Region;
@@ -37,7 +37,7 @@ const ROWS_FOR_ONE: u64 = 20;
 const PIECE: u32 = 1 << 16;
 
 /// And how many times fewer when they lie anywhere.
-const APART: u32 = 16;
+const APART: u32 = 32;
 
 /// Pages that begin later are found by counting, so that memory does not grow with the offset.
 const DEEP: u64 = 20_000;
@@ -387,7 +387,7 @@ impl Reader {
                 let only = passing.parts.as_ref().and_then(|parts| parts.get(part as usize));
                 self.snapshot.visit(
                     &code,
-                    &Scan { part, rows: 0..rows, only, dead, min_score, stop: self.stop() },
+                    &Scan { part, rows: 0..rows, only, dead, min_score, bar: None, stop: self.stop() },
                     &mut *each,
                 )?;
             }
@@ -546,13 +546,14 @@ impl Reader {
         min_score: f32,
         top: &mut Top,
     ) -> Result<(u64, u64), StoreError> {
+        let bar = SharedBar::new();
         let scans: Vec<Scan<'_>> = self
             .snapshot
             .parts()
             .map(|part| {
                 let (rows, dead) = self.snapshot.part(part);
                 let only = passing.parts.as_ref().and_then(|parts| parts.get(part as usize));
-                Scan { part, rows: 0..rows, only, dead, min_score, stop: self.stop() }
+                Scan { part, rows: 0..rows, only, dead, min_score, bar: Some(&bar), stop: self.stop() }
             })
             .collect();
         // Rows that lie anywhere take so much longer than those that lie one after another.

@@ -15,4 +15,4 @@ pub(crate) use conv::{
 pub(crate) use dot::{WideQuery, dot_i8};
 pub(crate) use hadamard::hadamard;
 pub(crate) use prefetch::prefetch;
-pub(crate) use upper::UpperQuery;
+pub(crate) use upper::{TOGETHER, UpperQuery};

@@ -5,6 +5,9 @@
 
 use std::sync::OnceLock;
 
+/// Rows whose sums are made at once: as many as one register of sums holds.
+pub(crate) const TOGETHER: usize = 4;
+
 /// Bytes of a plane that are multiplied at a time.
 const BYTES: usize = 32;
 
@@ -73,16 +76,19 @@ impl UpperQuery {
         2 * products - 15 * self.sum
     }
 
-    /// [`dot`](Self::dot), and the sum of the squares of the block's steps.
+    /// [`dot`](Self::dot) of each of some rows, and the sum of the squares of the block's steps.
     #[inline]
-    pub(crate) fn dot_and_squares(&self, plane: &[u8]) -> (i32, i32) {
-        let plane = &plane[self.from..self.bytes.max(self.from)];
+    pub(crate) fn dots_and_squares(&self, planes: [&[u8]; TOGETHER]) -> ([i32; TOGETHER], [i32; TOGETHER]) {
+        let planes = planes.map(|plane| &plane[self.from..self.bytes.max(self.from)]);
         let (products, squares) = match self.halves {
             #[cfg(target_arch = "x86_64")]
-            Halves::Avx2(halves) => halves.dot_and_squares(&self.chunks, plane),
-            Halves::Portable => (portable(&self.chunks, plane), portable_squares(&self.chunks, plane)),
+            Halves::Avx2(halves) => halves.dots_and_squares(&self.chunks, planes),
+            Halves::Portable => (
+                planes.map(|plane| portable(&self.chunks, plane)),
+                planes.map(|plane| portable_squares(&self.chunks, plane)),
+            ),
         };
-        (2 * products - 15 * self.sum, squares)
+        (products.map(|products| 2 * products - 15 * self.sum), squares)
     }
 }
 
@@ -153,7 +159,7 @@ fn each(chunks: &[Chunk], plane: &[u8], one: impl Fn(&Chunk, &[u8; BYTES]) -> i3
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{BYTES, Chunk, SQUARES};
+    use super::{BYTES, Chunk, SQUARES, TOGETHER};
 
     /// Exists only where AVX2 is.
     #[derive(Debug, Clone, Copy)]
@@ -167,17 +173,22 @@ mod x86 {
         #[inline]
         pub(super) fn dot(self, chunks: &[Chunk], plane: &[u8]) -> i32 {
             // SAFETY: `self` exists, so `new` saw AVX2; tested against the portable sum in `every_kernel_agrees`.
-            unsafe { avx2::<false>(chunks, plane).0 }
+            unsafe { one(chunks, plane) }
         }
 
         #[inline]
-        pub(super) fn dot_and_squares(self, chunks: &[Chunk], plane: &[u8]) -> (i32, i32) {
+        pub(super) fn dots_and_squares(
+            self,
+            chunks: &[Chunk],
+            planes: [&[u8]; TOGETHER],
+        ) -> ([i32; TOGETHER], [i32; TOGETHER]) {
             // SAFETY: as in `dot`.
-            unsafe { avx2::<true>(chunks, plane) }
+            unsafe { four(chunks, planes) }
         }
     }
 
     /// 32 bytes, which `bytes` are.
+    #[inline]
     #[target_feature(enable = "avx2")]
     fn load<T>(bytes: &[T]) -> __m256i {
         assert!(size_of_val(bytes) == BYTES);
@@ -185,66 +196,87 @@ mod x86 {
         unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
     }
 
-    /// 64 values a step, in 16-bit words of four: products are added in pairs to 32-bit sums.
-    #[target_feature(enable = "avx2")]
-    fn avx2<const WITH_SQUARES: bool>(chunks: &[Chunk], plane: &[u8]) -> (i32, i32) {
-        let table = _mm256_broadcastsi128_si256(load_16(&SQUARES));
-        let (whole, rest) = plane.as_chunks::<BYTES>();
-        let mut sums = [_mm256_setzero_si256(); 2];
-        let mut squares = _mm256_setzero_si256();
-        for (chunk, bytes) in chunks.iter().zip(whole) {
-            step::<WITH_SQUARES>(chunk, load(bytes), table, &mut sums, &mut squares);
-        }
-        if let Some(chunk) = chunks.get(whole.len()) {
-            step::<WITH_SQUARES>(chunk, load(&super::padded(rest)), table, &mut sums, &mut squares);
-        }
-        let sum = _mm256_add_epi32(sums[0], sums[1]);
-        (sum_of_eight(sum), if WITH_SQUARES { sum_of_eight(squares) } else { 0 })
-    }
-
-    #[target_feature(enable = "avx2")]
-    fn load_16(bytes: &[u8; 16]) -> __m128i {
-        // SAFETY: 16 bytes, and the load is an unaligned one.
-        unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
-    }
-
+    /// The products of 64 values, in 16-bit words of four, added up in 32-bit words.
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn step<const WITH_SQUARES: bool>(
-        chunk: &Chunk,
-        bytes: __m256i,
-        table: __m256i,
-        sums: &mut [__m256i; 2],
-        squares: &mut __m256i,
-    ) {
+    fn products(values: [__m256i; 4], bytes: __m256i) -> __m256i {
         let four = _mm256_set1_epi16(15);
-        let [first, second, third, fourth] = &chunk.values;
-        let a = _mm256_madd_epi16(_mm256_and_si256(bytes, four), load(first));
-        let b = _mm256_madd_epi16(_mm256_and_si256(_mm256_srli_epi16::<4>(bytes), four), load(second));
-        let c = _mm256_madd_epi16(_mm256_and_si256(_mm256_srli_epi16::<8>(bytes), four), load(third));
-        let d = _mm256_madd_epi16(_mm256_srli_epi16::<12>(bytes), load(fourth));
-        sums[0] = _mm256_add_epi32(sums[0], _mm256_add_epi32(a, b));
-        sums[1] = _mm256_add_epi32(sums[1], _mm256_add_epi32(c, d));
-        if WITH_SQUARES {
-            let half = _mm256_set1_epi8(15);
-            let [lower, upper] = &chunk.own;
-            let low = _mm256_shuffle_epi8(table, _mm256_and_si256(bytes, half));
-            let high = _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), half));
-            let zero = _mm256_setzero_si256();
-            // Sums of eight bytes, each below 2^11, in words of 64 bits.
-            let low = _mm256_sad_epu8(_mm256_and_si256(low, load(lower)), zero);
-            let high = _mm256_sad_epu8(_mm256_and_si256(high, load(upper)), zero);
-            *squares = _mm256_add_epi32(*squares, _mm256_add_epi32(low, high));
+        let a = _mm256_madd_epi16(_mm256_and_si256(bytes, four), values[0]);
+        let b = _mm256_madd_epi16(_mm256_and_si256(_mm256_srli_epi16::<4>(bytes), four), values[1]);
+        let c = _mm256_madd_epi16(_mm256_and_si256(_mm256_srli_epi16::<8>(bytes), four), values[2]);
+        let d = _mm256_madd_epi16(_mm256_srli_epi16::<12>(bytes), values[3]);
+        _mm256_add_epi32(_mm256_add_epi32(a, b), _mm256_add_epi32(c, d))
+    }
+
+    /// The squares of the steps of the 64 values that are the block's, added up in 64-bit words.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn squares(own: [__m256i; 2], bytes: __m256i) -> __m256i {
+        // SAFETY: 16 bytes, and the load is an unaligned one.
+        let table = _mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(SQUARES.as_ptr().cast()) });
+        let (half, zero) = (_mm256_set1_epi8(15), _mm256_setzero_si256());
+        let low = _mm256_shuffle_epi8(table, _mm256_and_si256(bytes, half));
+        let high = _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), half));
+        // Sums of eight bytes, each below 2^11.
+        let low = _mm256_sad_epu8(_mm256_and_si256(low, own[0]), zero);
+        _mm256_add_epi64(low, _mm256_sad_epu8(_mm256_and_si256(high, own[1]), zero))
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn one(chunks: &[Chunk], plane: &[u8]) -> i32 {
+        let (whole, rest) = plane.as_chunks::<BYTES>();
+        let mut sum = _mm256_setzero_si256();
+        let mut step = |chunk: &Chunk, bytes: &[u8; BYTES]| {
+            let values = chunk.values.each_ref().map(|values| load(values));
+            sum = _mm256_add_epi32(sum, products(values, load(bytes)));
+        };
+        chunks.iter().zip(whole).for_each(|(chunk, bytes)| step(chunk, bytes));
+        if let Some(chunk) = chunks.get(whole.len()) {
+            step(chunk, &super::padded(rest));
         }
+        let [sum, ..] = sums([sum; TOGETHER]);
+        sum
+    }
+
+    /// Two rows at a time: for four there are too few registers.
+    #[target_feature(enable = "avx2")]
+    fn four(chunks: &[Chunk], [a, b, c, d]: [&[u8]; TOGETHER]) -> ([i32; TOGETHER], [i32; TOGETHER]) {
+        let ([a, b], [c, d]) = (two(chunks, [a, b]), two(chunks, [c, d]));
+        (sums([a.0, b.0, c.0, d.0]), sums([a.1, b.1, c.1, d.1]))
     }
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn sum_of_eight(sum: __m256i) -> i32 {
-        let half = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256::<1>(sum));
-        let quarter = _mm_add_epi32(half, _mm_shuffle_epi32::<0b01_00_11_10>(half));
-        let one = _mm_add_epi32(quarter, _mm_shuffle_epi32::<0b10_11_00_01>(quarter));
-        _mm_cvtsi128_si32(one)
+    fn two(chunks: &[Chunk], planes: [&[u8]; 2]) -> [(__m256i, __m256i); 2] {
+        let mut both = [(_mm256_setzero_si256(), _mm256_setzero_si256()); 2];
+        let mut step = |chunk: &Chunk, bytes: [&[u8; BYTES]; 2]| {
+            let values = chunk.values.each_ref().map(|values| load(values));
+            let own = chunk.own.each_ref().map(|own| load(own));
+            for ((sum, norm), bytes) in both.iter_mut().zip(bytes.map(|bytes| load(bytes))) {
+                *sum = _mm256_add_epi32(*sum, products(values, bytes));
+                *norm = _mm256_add_epi64(*norm, squares(own, bytes));
+            }
+        };
+        let [(first, first_rest), (second, second_rest)] = planes.map(|plane| plane.as_chunks::<BYTES>());
+        for ((chunk, first), second) in chunks.iter().zip(first).zip(second) {
+            step(chunk, [first, second]);
+        }
+        if let Some(chunk) = chunks.get(first.len()) {
+            step(chunk, [&super::padded(first_rest), &super::padded(second_rest)]);
+        }
+        both
+    }
+
+    /// Of each register the sum of its eight words.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn sums([a, b, c, d]: [__m256i; TOGETHER]) -> [i32; TOGETHER] {
+        let pairs = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
+        let sums = _mm_add_epi32(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256::<1>(pairs));
+        let mut out = [0; TOGETHER];
+        // SAFETY: 16 bytes, and the store is an unaligned one.
+        unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), sums) };
+        out
     }
 }
 
@@ -271,8 +303,17 @@ mod tests {
         for kernel in kernels() {
             let query = UpperQuery::on(kernel, query, start);
             assert_eq!(i64::from(query.dot(&plane)), dot, "{kernel:?}");
-            let (again, own) = query.dot_and_squares(&plane);
-            assert_eq!((i64::from(again), i64::from(own)), (dot, squares), "{kernel:?}");
+            // Among others, in each place.
+            let other = vec![0x5a; plane.len()];
+            for place in 0..TOGETHER {
+                let mut planes = [&other[..]; TOGETHER];
+                planes[place] = &plane;
+                let (dots, norms) = query.dots_and_squares(planes);
+                let found = (i64::from(dots[place]), i64::from(norms[place]));
+                assert_eq!(found, (dot, squares), "{kernel:?}");
+                let next = (place + 1) % TOGETHER;
+                assert_eq!(dots[next], query.dot(&other), "{kernel:?}");
+            }
         }
     }
 

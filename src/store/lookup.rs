@@ -190,7 +190,7 @@ impl Snapshot {
     fn scan_of<'a>(&'a self, part: u32, look: &Look<'a>) -> Scan<'a> {
         let (rows, dead) = self.part(part);
         let only = look.only.and_then(|parts| parts.get(part as usize));
-        Scan { part, rows: 0..rows, only, dead, min_score: look.min_score, stop: look.stop }
+        Scan { part, rows: 0..rows, only, dead, min_score: look.min_score, bar: None, stop: look.stop }
     }
 
     /// The list that a row of a segment with lists lies in.

@@ -209,7 +209,7 @@ impl Segment {
         let bytes =
             whole.get(range.clone()).ok_or_else(|| self.damaged(kind, 0, "an offset lies outside"))?;
         if !bytes.is_empty() {
-            for block in range.start / BLOCK..=(range.end - 1) / BLOCK {
+            for block in range.start / BLOCK..(range.end - 1) / BLOCK + 1 {
                 let (word, bit) = (&section.checked[block / 64], 1 << (block % 64));
                 if word.load(Ordering::Relaxed) & bit == 0 {
                     self.check_block(kind, whole, block)?;
@@ -539,9 +539,14 @@ impl Rows for Segment {
         self.soon_norms(position);
     }
 
-    fn soon_whole(&self, position: u32) {
+    fn soon_lower(&self, position: u32) {
         let at = position as usize;
         self.soon_bytes(Kind::Lower, at * self.dims..(at + 1) * self.dims);
+    }
+
+    fn soon_whole(&self, position: u32) {
+        let at = position as usize;
+        self.soon_lower(position);
         self.soon_bytes(Kind::Orders, at * 8..at * 8 + 8);
     }
 
