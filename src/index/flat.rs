@@ -436,11 +436,14 @@ mod tests {
             prop_assert_eq!((top.into_sorted(), counts), brute(&held, &query, &which, keep));
             let mut pieces: Vec<Scan<'_>> = which.pieces(7).collect();
             pieces.reverse();
+            // Each by a thread of its own, which tells the others its bar.
+            let bar = SharedBar::new();
             let (mut top, mut counts) = (Top::new(keep), (0, 0));
             for piece in &pieces {
                 let mut own = Top::new(keep);
+                let piece = Scan { bar: Some(&bar), ..piece.clone() };
                 let counted =
-                    scan(&held, &query, piece, layout.dims(), layout.blocks(), &mut own).unwrap();
+                    scan(&held, &query, &piece, layout.dims(), layout.blocks(), &mut own).unwrap();
                 counts = (counts.0 + counted.0, counts.1 + counted.1);
                 top.join(own);
             }

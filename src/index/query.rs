@@ -110,10 +110,10 @@ impl QueryCode {
 }
 
 impl Score for QueryCode {
-    /// Of a block of d dimensions let r = 128 u + l be the values of a row as in `bounds`. No value of l is above 128 in
-    /// magnitude, so |r| is at least 128 |u| - 128 sqrt(d), and neither the coarse score, if it is above zero, nor its slack
-    /// is more than with that. What rounding adds is below 20 u of a term where that is at least half of 128 |u|; it is moved
-    /// by 160 u, here u = 2^-24.
+    /// Of a block of d dimensions let r = 128 h + l be the values of a row as in `bounds`. No value of l is above 128 in
+    /// magnitude, so |r| is at least 128 |h| - 128 sqrt(d), and neither the coarse score, if it is above zero, nor its slack
+    /// is more than with that. What rounding adds is below 20 u of a term where that is at least half of 128 |h|, with
+    /// u = 2^-24; it is moved by 160 u.
     #[inline]
     fn highs(&self, uppers: [&[u8]; TOGETHER]) -> [f32; TOGETHER] {
         const FURTHER: f32 = 160.0 * f32::EPSILON / 2.0;
@@ -132,13 +132,14 @@ impl Score for QueryCode {
 
     /// The coarse score less and more a bound of its difference from the score, in one pass over the blocks.
     ///
-    /// Let q and r be the 12-bit values of one block of d dimensions, r = 128 u + l, w its weight, and s = 128 sqrt(d) / |r|.
+    /// Let q and r be the 12-bit values of one block of d dimensions, r = 128 h + l with h the steps, w its weight, and
+    /// s = 128 sqrt(d) / |r|.
     /// Without rounding the score and the coarse score differ by the sum of w (q . l) / (|q| |r|) over the blocks, and no
     /// value of l is above 128 in magnitude, so |q . l| <= 128 |q|_1, the sum of q's magnitudes. This gives the bound; as
     /// |q|_1 <= sqrt(d) |q| (Cauchy and Schwarz), it is at most S, the sum of w s.
     ///
-    /// What rounding adds, now with u = 2^-24, half the epsilon: a term of the coarse score is at most w (1 + s) in
-    /// magnitude, for the steps times 128 are at most |r| + |l|; it is rounded four times (the product to f32, the factor, two
+    /// What rounding adds, with u = 2^-24, half the epsilon: a term of the coarse score is at most w (1 + s) in
+    /// magnitude, for 128 |h| <= |r| + |l|; it is rounded four times (the product to f32, the factor, two
     /// multiplications) and there are at most three additions, so 7 u (1 + S). One over a norm, kept in f32, is u from
     /// what it stands for: two of them, 2 u (1 + S). The score is rounded to f32, u, and one near 1 is moved to 1
     /// or below it, 4 u. This bound and its sum and difference with the coarse score round too: 10 u (1 + S) at

@@ -70,7 +70,7 @@ impl Top {
 
     /// Raises the bar to where it can be with what was offered so far, if that is worth the work.
     pub(crate) fn settle(&mut self) {
-        if self.keep > 0 && self.rows.len() > self.keep + self.keep / 4 {
+        if self.rows.len() > self.keep + self.keep / 4 {
             self.cut();
         }
     }
@@ -80,8 +80,9 @@ impl Top {
         other.rows.into_iter().for_each(|row| self.offer(row));
     }
 
-    fn cut(&mut self) {
-        if self.rows.len() > self.keep {
+    /// Drops what is not among the best of the rows offered so far, in whatever order they came.
+    pub(crate) fn cut(&mut self) {
+        if self.keep > 0 && self.rows.len() > self.keep {
             self.rows.select_nth_unstable_by(self.keep - 1, Ranked::cmp_best_first);
             self.rows.truncate(self.keep);
             self.bar = self.rows.last().map_or(self.bar, |worst| worst.score);
@@ -90,9 +91,7 @@ impl Top {
 
     /// The best rows, best first.
     pub(crate) fn into_sorted(mut self) -> Vec<Ranked> {
-        if self.keep > 0 {
-            self.cut();
-        }
+        self.cut();
         self.rows.sort_unstable_by(Ranked::cmp_best_first);
         self.rows
     }

@@ -89,6 +89,9 @@ impl Snapshot {
             looked.scanned += scored;
             looked.counted += counted;
         }
+        // What lists are searched with then depends on which rows these parts hold, not on how many parts they are: an
+        // answer is the same after a reopening, which finds one tail where there were several.
+        top.cut();
         for centres in &self.centres {
             let id = centres.entry.id;
             if !self.sealed.iter().any(|sealed| sealed.segment.centres() == Some(id)) {
