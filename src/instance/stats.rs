@@ -24,7 +24,7 @@ pub struct Stats {
     /// Bytes on the heap: rows of the tail, centres, and which blocks of the files were checked; an estimate.
     pub heap_bytes: u64,
     /// Bytes of the mapped planes: codes of one bit with factors and lists, which a search reads of many rows; upper
-    /// planes, norms and insertion numbers, of some hundreds; lower planes, of about a third of these.
+    /// planes, norms and insertion numbers, of some hundreds; lower planes, of those that may still be hits.
     pub plane_bytes: [u64; 3],
 }
 
