@@ -17,9 +17,21 @@ const TILES: usize = 32;
 /// Bytes of such a part: half of a second-level cache.
 const CACHED: usize = 256 << 10;
 
+/// What is kept of values in 8 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Precision {
+    Full,
+    /// Of centres the upper 7 bits, of rows the upper 6.
+    Coarse,
+}
+
+/// What a product of coarse values is multiplied by to stand for one of full ones.
+pub(crate) const COARSE: f32 = 8.0;
+
 /// Centres, laid out for [`Table::scores`].
 #[derive(Debug, Clone)]
 pub(crate) struct Table {
+    precision: Precision,
     /// Chunks of each block.
     chunks: Vec<usize>,
     centres: usize,
@@ -29,14 +41,15 @@ pub(crate) struct Table {
 /// Rows as the table reads them: blocks padded with zeros to multiples of four.
 #[derive(Debug, Clone)]
 pub(crate) struct TableRows {
+    precision: Precision,
     /// Dimensions of each block.
     blocks: Vec<usize>,
     /// Fours of a row.
     chunks: usize,
     codes: Vec<[i8; 4]>,
-    /// Of each four codes those at even and those at odd places, two of 16 bits in one number, for AVX2.
+    /// Of each four codes those at even and those at odd places, two of 16 bits in one number, for AVX2; none of coarse rows.
     wide: Vec<[i32; 2]>,
-    /// Of each block -128 times the sum of the codes.
+    /// Of each block what the table's values are too high by, times the sum of the codes, negative.
     starts: Vec<i32>,
     /// Of each block what its dot product is multiplied by.
     factors: Vec<f32>,
@@ -45,20 +58,54 @@ pub(crate) struct TableRows {
 /// One of them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TableRow<'a> {
-    codes: &'a [[i8; 4]],
-    wide: &'a [[i32; 2]],
-    starts: &'a [i32],
-    factors: &'a [f32],
+    of: &'a TableRows,
+    number: usize,
+}
+
+impl<'a> TableRow<'a> {
+    #[inline(always)]
+    fn codes(self) -> &'a [[i8; 4]] {
+        &self.of.codes[self.number * self.of.chunks..][..self.of.chunks]
+    }
+
+    #[inline(always)]
+    fn wide(self) -> &'a [[i32; 2]] {
+        &self.of.wide[self.number * self.of.chunks..][..self.of.chunks]
+    }
+
+    #[inline(always)]
+    fn start(self, block: usize) -> i32 {
+        self.of.starts[self.number * self.of.blocks.len() + block]
+    }
+
+    #[inline(always)]
+    fn factor(self, block: usize) -> f32 {
+        self.of.factors[self.number * self.of.blocks.len() + block]
+    }
 }
 
 impl Table {
     /// `codes` is `[centres, dims]`, `blocks` the dimensions of each block.
     pub(crate) fn new(blocks: &[usize], codes: &[i8]) -> Self {
+        Self::with(Precision::Full, blocks, codes)
+    }
+
+    /// The same for [`coarse`](TableRows::coarse) rows.
+    pub(crate) fn coarse(blocks: &[usize], codes: &[i8]) -> Self {
+        Self::with(Precision::Coarse, blocks, codes)
+    }
+
+    fn with(precision: Precision, blocks: &[usize], codes: &[i8]) -> Self {
+        let byte = |code: i8| match precision {
+            Precision::Full => code.cast_unsigned() ^ 0x80,
+            Precision::Coarse => (code.saturating_add(1) >> 1).cast_unsigned().wrapping_add(64),
+        };
+        let padding = byte(0);
         let dims: usize = blocks.iter().sum();
         let chunks: Vec<usize> = blocks.iter().map(|dims| dims.div_ceil(4)).collect();
         let centres = codes.len() / dims.max(1);
         let stride: usize = chunks.iter().sum();
-        let mut bytes = vec![128; centres.div_ceil(LANES) * stride * CHUNK];
+        let mut bytes = vec![padding; centres.div_ceil(LANES) * stride * CHUNK];
         for (centre, codes) in codes.chunks_exact(dims).enumerate() {
             let lane = &mut bytes[centre / LANES * stride * CHUNK..][..stride * CHUNK];
             let mut lane = lane.as_chunks_mut::<4>().0[centre % LANES..].iter_mut().step_by(LANES);
@@ -66,12 +113,12 @@ impl Table {
             for &block in blocks {
                 for (codes, four) in codes[from..from + block].chunks(4).zip(&mut lane) {
                     let pairs = four.iter_mut().zip(codes);
-                    pairs.for_each(|(byte, code)| *byte = code.cast_unsigned() ^ 0x80);
+                    pairs.for_each(|(at, &code)| *at = byte(code));
                 }
                 from += block;
             }
         }
-        Self { chunks, centres, bytes }
+        Self { precision, chunks, centres, bytes }
     }
 
     pub(crate) fn centres(&self) -> usize {
@@ -81,7 +128,7 @@ impl Table {
     /// A table of some of the centres.
     pub(crate) fn part(&self, centres: &[u32]) -> Self {
         let stride = self.stride();
-        let mut bytes = vec![128; centres.len().div_ceil(LANES) * stride];
+        let mut bytes = vec![0; centres.len().div_ceil(LANES) * stride];
         for (at, &centre) in centres.iter().enumerate() {
             let centre = centre as usize;
             let from = &self.bytes[centre / LANES * stride..][..stride];
@@ -90,7 +137,7 @@ impl Table {
             let its = from.as_chunks::<4>().0[centre % LANES..].iter().step_by(LANES);
             fours.zip(its).for_each(|(four, its)| *four = *its);
         }
-        Self { chunks: self.chunks.clone(), centres: centres.len(), bytes }
+        Self { precision: self.precision, chunks: self.chunks.clone(), centres: centres.len(), bytes }
     }
 
     /// Bytes on the heap.
@@ -174,12 +221,12 @@ impl Table {
                     self.go_on(groups.clone(), &rows.tile(first + tile * TILE), factors, best);
                 }
             }
-            out.extend(best.iter().flat_map(|best| best.centres(u32::min)));
+            out.extend(best.iter().flat_map(Nearest::centres));
         }
         for row in tiled..rows.len() {
             let mut best = Nearest::default();
             self.go_on(0..self.groups(), &[rows.get(row)], factors, &mut best);
-            out.extend(best.centres(u32::min));
+            out.extend(best.centres());
         }
     }
 
@@ -193,7 +240,11 @@ impl Table {
     ) {
         assert_eq!(factors.len(), self.factors());
         let len = self.chunks.iter().sum::<usize>();
-        assert!(rows.iter().all(|row| row.codes.len() == len && row.factors.len() == self.chunks.len()));
+        for TableRow { of, .. } in rows {
+            assert!(
+                of.precision == self.precision && of.chunks == len && of.blocks.len() == self.chunks.len()
+            );
+        }
         #[cfg(target_arch = "x86_64")]
         {
             if let Some(kernel) = x86::Avx512::new() {
@@ -212,6 +263,7 @@ impl TableRows {
     pub(crate) fn new(blocks: &[usize], room: usize) -> Self {
         let chunks = blocks.iter().map(|dims| dims.div_ceil(4)).sum();
         Self {
+            precision: Precision::Full,
             blocks: blocks.to_vec(),
             chunks,
             codes: Vec::with_capacity(room * chunks),
@@ -248,18 +300,36 @@ impl TableRows {
         self.factors.extend_from_slice(&factors[..self.blocks.len()]);
     }
 
+    /// The same rows for a [`coarse`](Table::coarse) table.
+    pub(crate) fn coarse(&self) -> Self {
+        let upper = |code: i8| code.saturating_add(2) >> 2;
+        let codes: Vec<[i8; 4]> = self.codes.iter().map(|four| four.map(upper)).collect();
+        let mut starts = Vec::with_capacity(self.starts.len());
+        let mut rest = &*codes;
+        while !rest.is_empty() {
+            for block in &self.blocks {
+                let (own, others) = rest.split_at(block.div_ceil(4));
+                starts.push(-64 * own.as_flattened().iter().map(|&c| i32::from(c)).sum::<i32>());
+                rest = others;
+            }
+        }
+        Self {
+            precision: Precision::Coarse,
+            blocks: self.blocks.clone(),
+            chunks: self.chunks,
+            codes,
+            wide: Vec::new(),
+            starts,
+            factors: self.factors.clone(),
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.factors.len() / self.blocks.len().max(1)
     }
 
     pub(crate) fn get(&self, row: usize) -> TableRow<'_> {
-        let (chunks, blocks) = (self.chunks, self.blocks.len());
-        TableRow {
-            codes: &self.codes[row * chunks..][..chunks],
-            wide: &self.wide[row * chunks..][..chunks],
-            starts: &self.starts[row * blocks..][..blocks],
-            factors: &self.factors[row * blocks..][..blocks],
-        }
+        TableRow { of: self, number: row }
     }
 
     /// Rows from `first` on.
@@ -284,54 +354,47 @@ impl<const R: usize> Sink<R> for All<'_, R> {
     }
 }
 
-/// The highest score that each of some rows has met in each lane, and the group that it was in.
+/// The highest score that each of some rows has met, and the centre that it was with: the first of equals.
 #[derive(Debug, Clone)]
 pub(crate) struct Nearest<const R: usize> {
-    scores: [[f32; LANES]; R],
-    groups: [[u32; LANES]; R],
+    scores: [f32; R],
+    centres: [u32; R],
 }
 
 impl<const R: usize> Default for Nearest<R> {
     fn default() -> Self {
-        Self { scores: [[f32::NEG_INFINITY; LANES]; R], groups: [[0; LANES]; R] }
+        Self { scores: [f32::NEG_INFINITY; R], centres: [0; R] }
     }
 }
 
 impl<const R: usize> Nearest<R> {
-    /// The nearest centre of each row; of several that are equally near, the one that `choose` gives.
-    pub(crate) fn centres(&self, choose: impl Fn(u32, u32) -> u32) -> [u32; R] {
-        std::array::from_fn(|row| {
-            let centres = (0u32..).zip(self.groups[row]).map(|(lane, group)| group * LANES as u32 + lane);
-            let all = self.scores[row].into_iter().zip(centres);
-            let nearer = |a: (f32, u32), b: (f32, u32)| match (b.0 > a.0, b.0 == a.0) {
-                (true, _) => b,
-                (_, true) => (a.0, choose(a.1, b.1)),
-                _ => a,
-            };
-            all.reduce(nearer).map_or(0, |nearest| nearest.1)
-        })
+    /// The nearest centre of each row.
+    pub(crate) fn centres(&self) -> [u32; R] {
+        self.centres
     }
 }
 
-/// Goes on with the highest score of each lane.
+/// Goes on with what one row has found.
 #[inline(always)]
-fn improve(best: &mut [f32; LANES], at: &mut [u32; LANES], group: usize, real: usize, scores: &[f32; LANES]) {
-    let mut scores = *scores;
-    scores[real..].fill(f32::NEG_INFINITY);
-    // All bits where a centre is better: compilers make vector code of it.
-    let better: [u32; LANES] =
-        std::array::from_fn(|lane| if scores[lane] > best[lane] { u32::MAX } else { 0 });
-    for lane in 0..LANES {
-        best[lane] = if scores[lane] > best[lane] { scores[lane] } else { best[lane] };
-        at[lane] = (group as u32 & better[lane]) | (at[lane] & !better[lane]);
+fn improve(best: &mut f32, centre: &mut u32, group: usize, real: usize, scores: &[f32; LANES]) {
+    // Most groups have none that is nearer, which is a comparison of all lanes at once. To keep the best of each lane cost as
+    // much as the products: it is stored under a mask, and that is slow on some processors.
+    let mut any = false;
+    scores.iter().for_each(|score| any |= score > best);
+    if any {
+        for (lane, &score) in scores[..real].iter().enumerate() {
+            if score > *best {
+                (*best, *centre) = (score, (group * LANES + lane) as u32);
+            }
+        }
     }
 }
 
 impl<const R: usize> Sink<R> for Nearest<R> {
     #[inline(always)]
     fn take(&mut self, group: usize, real: usize, scores: &[[f32; LANES]; R]) {
-        for ((best, at), scores) in self.scores.iter_mut().zip(&mut self.groups).zip(scores) {
-            improve(best, at, group, real, scores);
+        for ((best, centre), scores) in self.scores.iter_mut().zip(&mut self.centres).zip(scores) {
+            improve(best, centre, group, real, scores);
         }
     }
 }
@@ -346,8 +409,8 @@ impl<const R: usize> Sink<R> for Several<'_, R> {
     #[inline(always)]
     fn take(&mut self, group: usize, real: usize, scores: &[[f32; LANES]; R]) {
         for (&row, scores) in self.which.iter().zip(scores) {
-            let Nearest { scores: [best], groups: [at] } = &mut self.nearest[row as usize];
-            improve(best, at, group, real, scores);
+            let Nearest { scores: [best], centres: [centre] } = &mut self.nearest[row as usize];
+            improve(best, centre, group, real, scores);
         }
     }
 }
@@ -361,12 +424,12 @@ struct Values<'a, const R: usize> {
 impl<'a, const R: usize> Values<'a, R> {
     #[inline(always)]
     fn codes(&self) -> [&'a [[i8; 4]]; R] {
-        self.rows.map(|row| &row.codes[self.chunks.clone()])
+        self.rows.map(|row| &row.codes()[self.chunks.clone()])
     }
 
     #[inline(always)]
     fn wide(&self) -> [&'a [[i32; 2]]; R] {
-        self.rows.map(|row| &row.wide[self.chunks.clone()])
+        self.rows.map(|row| &row.wide()[self.chunks.clone()])
     }
 }
 
@@ -392,12 +455,12 @@ fn run<const R: usize>(
         {
             let (now, later) = group.split_at(chunks);
             group = later;
-            let starts = rows.map(|row| row.starts[block]);
+            let starts = rows.map(|row| row.start(block));
             let sums = dots(now, Values { rows, chunks: first..first + chunks }, starts);
             first += chunks;
             for ((score, sums), row) in scores.iter_mut().zip(&sums).zip(rows) {
                 for lane in 0..LANES {
-                    score[lane] += sums[lane] as f32 * row.factors[block] * factors[lane];
+                    score[lane] += sums[lane] as f32 * row.factor(block) * factors[lane];
                 }
             }
         }
@@ -432,7 +495,7 @@ mod x86 {
 
     use std::ops::Range;
 
-    use super::{CHUNK, LANES, Sink, Table, TableRow};
+    use super::{CHUNK, LANES, Precision, Sink, TILE, Table, TableRow};
 
     /// Proof that the processor has AVX-512 F, BW and VNNI.
     #[derive(Debug, Clone, Copy)]
@@ -528,9 +591,92 @@ mod x86 {
         factors: &[f32],
         each: &mut impl Sink<R>,
     ) {
-        super::run(table, groups, rows, factors, each, |table, rows, starts| {
-            dots256(table, rows.wide(), starts)
-        });
+        match table.precision {
+            Precision::Full => super::run(table, groups, rows, factors, each, |table, rows, starts| {
+                dots256(table, rows.wide(), starts)
+            }),
+            Precision::Coarse => super::run(table, groups, rows, factors, each, |table, rows, starts| {
+                coarse256(table, rows.codes(), starts)
+            }),
+        }
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn coarse256<const R: usize>(
+        table: &[[u8; CHUNK]],
+        rows: [&[[i8; 4]]; R],
+        starts: [i32; R],
+    ) -> [[i32; LANES]; R] {
+        let mut sums = starts.map(|start| [start; LANES]);
+        let ((rows, rows_rest), (out, out_rest)) = (rows.as_chunks::<TILE>(), sums.as_chunks_mut::<TILE>());
+        for (rows, out) in rows.iter().zip(out) {
+            add_coarse256(table, rows, out);
+        }
+        for (row, out) in rows_rest.iter().zip(out_rest) {
+            add_coarse256(table, std::array::from_ref(row), std::array::from_mut(out));
+        }
+        sums
+    }
+
+    /// Chunks whose products of coarse values fit 16 bits: `4 * 2 * 127 * 32 < 2^15`.
+    const FIT: usize = 4;
+
+    /// Half of the lanes after the other: the sums of eight rows and four chunks fit the registers.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn add_coarse256<const P: usize>(
+        table: &[[u8; CHUNK]],
+        rows: &[&[[i8; 4]]; P],
+        sums: &mut [[i32; LANES]; P],
+    ) {
+        let ones = _mm256_set1_epi16(1);
+        let (fours, rest) = table.as_chunks::<FIT>();
+        // Loops, as no closure that has these instructions goes into a function that has not.
+        let (mut rows_of_fours, mut rows_of_rest) = ([&[] as &[[[i8; 4]; FIT]]; P], [&[] as &[[i8; 4]]; P]);
+        for ((of_fours, of_rest), row) in rows_of_fours.iter_mut().zip(&mut rows_of_rest).zip(rows) {
+            let (its_fours, its_rest) = row[..table.len()].as_chunks::<FIT>();
+            (*of_fours, *of_rest) = (&its_fours[..fours.len()], &its_rest[..rest.len()]);
+        }
+        for half in 0..2 {
+            // SAFETY: 32 bytes, unaligned load.
+            let load = |chunk: &[u8; CHUNK]| unsafe {
+                _mm256_loadu_si256(chunk.as_chunks::<32>().0[half].as_ptr().cast())
+            };
+            let all = |four: &[i8; 4]| _mm256_set1_epi32(bytemuck::cast(*four));
+            let mut acc = [_mm256_setzero_si256(); P];
+            for (i, chunks) in fours.iter().enumerate() {
+                let [c0, c1, c2, c3] =
+                    [load(&chunks[0]), load(&chunks[1]), load(&chunks[2]), load(&chunks[3])];
+                for (acc, row) in acc.iter_mut().zip(rows_of_fours) {
+                    let [r0, r1, r2, r3] = &row[i];
+                    let a = _mm256_add_epi16(
+                        _mm256_maddubs_epi16(c0, all(r0)),
+                        _mm256_maddubs_epi16(c1, all(r1)),
+                    );
+                    let b = _mm256_add_epi16(
+                        _mm256_maddubs_epi16(c2, all(r2)),
+                        _mm256_maddubs_epi16(c3, all(r3)),
+                    );
+                    *acc = _mm256_add_epi32(*acc, _mm256_madd_epi16(_mm256_add_epi16(a, b), ones));
+                }
+            }
+            for (i, chunk) in rest.iter().enumerate() {
+                let centres = load(chunk);
+                for (acc, row) in acc.iter_mut().zip(rows_of_rest) {
+                    let products = _mm256_maddubs_epi16(centres, all(&row[i]));
+                    *acc = _mm256_add_epi32(*acc, _mm256_madd_epi16(products, ones));
+                }
+            }
+            for (sums, acc) in sums.iter_mut().zip(acc) {
+                let sums = &mut sums.as_chunks_mut::<8>().0[half];
+                // SAFETY: 32 bytes, unaligned load and store.
+                unsafe {
+                    let before = _mm256_loadu_si256(sums.as_ptr().cast());
+                    _mm256_storeu_si256(sums.as_mut_ptr().cast(), _mm256_add_epi32(before, acc));
+                }
+            }
+        }
     }
 
     /// Rows that meet a chunk together: their sums and the chunk, widened, fit the registers.
@@ -596,55 +742,68 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// Every kernel's scores of each row and what `nearest` makes of them, and that they are the sums of `value`, which gives
+    /// centre, row and dimension, of each block, times the factors.
+    fn agree(
+        (table, rows, blocks): (&Table, &TableRows, &[usize]),
+        factors: &[f32],
+        value: impl Fn(usize, usize, usize) -> i32,
+    ) -> Result<(), TestCaseError> {
+        let mut nearest = Vec::new();
+        table.nearest(rows, factors, &mut nearest);
+        for (number, nearest) in nearest.into_iter().enumerate() {
+            let row = rows.get(number);
+            let mut scores = Vec::new();
+            table.scores(row, factors, &mut scores);
+            let mut plain = [Vec::new()];
+            run(table, 0..table.groups(), &[row], factors, &mut All(&mut plain), portable);
+            prop_assert_eq!(&plain[0], &scores);
+            #[cfg(target_arch = "x86_64")]
+            if let Some(kernel) = x86::Avx2::new() {
+                let mut other = [Vec::new()];
+                kernel.run(table, 0..table.groups(), &[row], factors, &mut All(&mut other));
+                prop_assert_eq!(&other[0], &scores);
+            }
+            let best = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            prop_assert_eq!(scores.iter().position(|&s| s == best), Some(nearest as usize));
+            for (centre, score) in scores.iter().enumerate() {
+                let (mut from, mut sum) = (0, 0.0f32);
+                for (block, &len) in blocks.iter().enumerate() {
+                    let dot: i32 = (from..from + len).map(|dim| value(centre, number, dim)).sum();
+                    sum += dot as f32 * 0.5 * factors[table.factor(centre, block)];
+                    from += len;
+                }
+                prop_assert_eq!(sum, *score);
+            }
+        }
+        Ok(())
+    }
+
     proptest! {
         #[test]
         fn every_kernel_agrees(
             blocks in proptest::collection::vec(1usize..70, 1..4),
             centres in 1usize..50,
             seed in any::<u64>(),
+            extreme: bool,
         ) {
             let mut state = seed | 1;
             let mut next = || { state ^= state << 13; state ^= state >> 7; state ^= state << 17; state };
+            let mut code = || if extreme { [127, -128][(next() % 8 / 7) as usize] } else { next() as i8 };
             let dims: usize = blocks.iter().sum();
-            let codes: Vec<i8> = (0..centres * dims).map(|_| (next() % 255) as i8).collect();
+            let codes: Vec<i8> = (0..centres * dims).map(|_| code()).collect();
+            let own: Vec<i8> = (0..17 * dims).map(|_| code()).collect();
+            let mut rows = TableRows::new(&blocks, 17);
+            own.chunks(dims).for_each(|row| rows.push(row, &vec![0.5; blocks.len()]));
             let table = Table::new(&blocks, &codes);
-            let factors: Vec<f32> = (0..table.factors()).map(|_| (next() % 1000) as f32 * 1e-4).collect();
-            let mut rows = TableRows::new(&blocks, 9);
-            for _ in 0..9 {
-                let row: Vec<i8> = (0..dims).map(|_| (next() % 255) as i8).collect();
-                rows.push(&row, &vec![0.5; blocks.len()]);
-            }
-            let mut nearest = Vec::new();
-            table.nearest(&rows, &factors, &mut nearest);
-            for (row, nearest) in nearest.into_iter().enumerate() {
-                let row = rows.get(row);
-                let mut scores = Vec::new();
-                table.scores(row, &factors, &mut scores);
-                let mut plain = [Vec::new()];
-                run(&table, 0..table.groups(), &[row], &factors, &mut All(&mut plain), portable);
-                prop_assert_eq!(&plain[0], &scores);
-                #[cfg(target_arch = "x86_64")]
-                if let Some(kernel) = x86::Avx2::new() {
-                    let mut other = [Vec::new()];
-                    kernel.run(&table, 0..table.groups(), &[row], &factors, &mut All(&mut other));
-                    prop_assert_eq!(&other[0], &scores);
-                }
-                let best = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-                prop_assert_eq!(scores.iter().position(|&s| s == best), Some(nearest as usize));
-            }
-            let mut exact = Vec::new();
-            table.scores(rows.get(0), &factors, &mut exact);
-            for (centre, score) in exact.iter().enumerate() {
-                let (mut from, mut padded, mut sum) = (0, 0, 0.0f32);
-                for (block, &len) in blocks.iter().enumerate() {
-                    let dot: i32 = (0..len)
-                        .map(|i| i32::from(codes[centre * dims + from + i]) * i32::from(rows.get(0).codes.as_flattened()[padded + i]))
-                        .sum();
-                    sum += dot as f32 * 0.5 * factors[table.factor(centre, block)];
-                    (from, padded) = (from + len, padded + len.next_multiple_of(4));
-                }
-                prop_assert_eq!(sum, *score);
-            }
+            let factors: Vec<f32> = (0..table.factors()).map(|at| (at * 7919 % 1000) as f32 * 1e-4).collect();
+            let value = |centre, row, dim| i32::from(codes[centre * dims + dim]) * i32::from(own[row * dims + dim]);
+            agree((&table, &rows, &blocks), &factors, value)?;
+            let rounded = |code: i8, bits: i32| (i32::from(code).min(127 - (1 << (bits - 1))) + (1 << (bits - 1))) >> bits;
+            let value = |centre, row, dim| {
+                rounded(codes[centre * dims + dim], 1) * rounded(own[row * dims + dim], 2)
+            };
+            agree((&Table::coarse(&blocks, &codes), &rows.coarse(), &blocks), &factors, value)?;
         }
     }
 }

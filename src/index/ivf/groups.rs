@@ -8,7 +8,7 @@
 use super::centroids::Centroids;
 use super::kmeans::{Sample, Threads, train};
 use crate::cancel::Stop;
-use crate::kernel::table::{LANES, Nearest, TILE, Table, TableRows};
+use crate::kernel::table::{COARSE, LANES, Nearest, TILE, Table, TableRows};
 
 /// With fewer lists a row meets all centres.
 pub(crate) const GROUPED: usize = 512;
@@ -61,11 +61,11 @@ impl Groups {
             own.resize(own.len().next_multiple_of(LANES), group[0]);
         }
         let row = |&list: &u32| &codes[list as usize * dims..][..dims];
-        let members = Table::new(blocks, &own.iter().flat_map(row).copied().collect::<Vec<_>>());
+        let members = Table::coarse(blocks, &own.iter().flat_map(row).copied().collect::<Vec<_>>());
         let mut factors = vec![0.0; members.factors()];
         for (lane, &list) in own.iter().enumerate() {
             for block in 0..blocks.len() {
-                factors[members.factor(lane, block)] = factor(list as usize, block);
+                factors[members.factor(lane, block)] = COARSE * factor(list as usize, block);
             }
         }
         Self { heads, members, factors, lists: own }
@@ -80,6 +80,7 @@ impl Groups {
     pub(crate) fn assign(&self, rows: &TableRows, out: &mut Vec<u32>) {
         let mut meeting: Vec<Vec<u32>> = vec![Vec::new(); self.heads.lists()];
         self.heads.near_lists(rows, GAP, MOST, |row, head, _| meeting[head as usize].push(row as u32));
+        let rows = &rows.coarse();
         let mut nearest = vec![Nearest::<1>::default(); rows.len()];
         for (group, meeting) in meeting.iter().enumerate() {
             let (tiles, rest) = meeting.as_chunks::<TILE>();
@@ -90,8 +91,7 @@ impl Groups {
                 self.members.meet(group, rows, std::array::from_ref(row), &self.factors, &mut nearest);
             }
         }
-        let lower = |a: u32, b: u32| if self.lists[b as usize] < self.lists[a as usize] { b } else { a };
-        out.extend(nearest.iter().flat_map(|row| row.centres(lower)).map(|lane| self.lists[lane as usize]));
+        out.extend(nearest.iter().flat_map(Nearest::centres).map(|lane| self.lists[lane as usize]));
     }
 }
 
