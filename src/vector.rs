@@ -116,6 +116,20 @@ fn values<'a>(upper: &'a [u8], lower: &'a [i8]) -> impl Iterator<Item = i16> + '
     pairs.iter().zip(upper).flat_map(both).chain(last.iter().zip(after).map(one))
 }
 
+/// Appends what `of` makes of each of those. Some at a time, which compilers make vector code of.
+fn extend<T>(upper: &[u8], lower: &[i8], out: &mut Vec<T>, of: impl Fn(i16) -> T) {
+    const SOME: usize = 16;
+    let (uppers, _) = upper.as_chunks::<{ SOME / 2 }>();
+    let (lowers, _) = lower.as_chunks::<SOME>();
+    out.reserve(lower.len());
+    for (upper, lower) in uppers.iter().zip(lowers) {
+        let half = |at: usize| halves(upper[at / 2])[at % 2];
+        out.extend::<[T; SOME]>(std::array::from_fn(|at| of(joined(half(at), lower[at]))));
+    }
+    let done = uppers.len().min(lowers.len()) * SOME;
+    out.extend(values(&upper[done / 2..], &lower[done..]).map(of));
+}
+
 impl RowCode {
     /// Rounds `values`, block by block, to `-2032..=2032` with the block's largest magnitude at 2032.
     ///
@@ -184,7 +198,9 @@ impl RowCode {
 
     /// The 12-bit values.
     pub(crate) fn values(&self) -> Vec<i16> {
-        values(&self.upper, &self.lower).collect()
+        let mut out = Vec::new();
+        extend(&self.upper, &self.lower, &mut out, |value| value);
+        out
     }
 
     /// The upper eight bits of each value, rounded: value = 16 * eight + -8 to 7.
@@ -219,7 +235,7 @@ fn planes(values: &[i16]) -> (Vec<u8>, Vec<i8>) {
 
 /// Appends the upper eight bits of each value of a row, rounded.
 pub(crate) fn eights(upper: &[u8], lower: &[i8], out: &mut Vec<i8>) {
-    out.extend(values(upper, lower).map(|value| ((value + 8) >> 4) as i8));
+    extend(upper, lower, out, |value| ((value + 8) >> 4) as i8);
 }
 
 /// Appends the vector that two planes and one over the norm of each block stand for, each block of unit norm.
@@ -231,7 +247,7 @@ pub(crate) fn decode(
     out: &mut Vec<f32>,
 ) {
     let first = out.len();
-    out.extend(values(upper, lower).map(f32::from));
+    extend(upper, lower, out, f32::from);
     for (range, inv) in layout.ranges().zip(inv_norms) {
         out[first..][range].iter_mut().for_each(|value| *value *= inv);
     }

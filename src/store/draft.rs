@@ -71,6 +71,12 @@ pub(crate) enum Op {
 }
 
 impl Op {
+    pub(crate) fn path(&self) -> &str {
+        match self {
+            Self::Put { path, .. } | Self::Retag { path, .. } | Self::Delete { path, .. } => path,
+        }
+    }
+
     /// Whether it adds a row to the tail.
     pub(crate) fn adds_row(&self) -> bool {
         !matches!(self, Self::Delete { .. })

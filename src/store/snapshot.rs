@@ -106,6 +106,12 @@ impl Snapshot {
         self.parts().map(|part| self.part(part)).map(|(rows, dead)| u64::from(rows) - dead.len()).sum()
     }
 
+    /// Says that images of these paths will be looked for soon.
+    pub(crate) fn soon_paths<'a>(&self, paths: impl Iterator<Item = &'a str>) {
+        let hashes: Vec<u64> = paths.map(|path| path_hash(&self.uuid, path)).collect();
+        self.sealed.iter().for_each(|sealed| sealed.segment.soon_paths(&hashes));
+    }
+
     /// Where the image of `path` is.
     pub(crate) fn locate(&self, path: &str) -> Result<Option<Place>, StoreError> {
         let hash = path_hash(&self.uuid, path);

@@ -116,6 +116,9 @@ impl Writer {
             return ops.iter().map(|_| Err(OpError::Log(error.clone()))).collect();
         }
         let base = self.snapshot.clone();
+        if ops.len() > 1 {
+            base.soon_paths(ops.iter().map(Op::path));
+        }
         let mut draft = Draft::new(&base, self.next_order, self.manifest.about.capacity);
         let mut records = Vec::new();
         let mut results: Results = Vec::with_capacity(ops.len());

@@ -453,6 +453,20 @@ impl Segment {
         }
     }
 
+    /// Says that paths of these hashes will be looked for soon.
+    pub(crate) fn soon_paths(&self, hashes: &[u64]) {
+        let buckets = path_buckets(self.rows);
+        let bucket = |hash: &u64| path_bucket(*hash, buckets) as usize;
+        for bucket in hashes.iter().map(bucket) {
+            self.soon_bytes(Kind::PathBuckets, bucket * 4..bucket * 4 + 8);
+        }
+        for bucket in hashes.iter().map(bucket) {
+            // Damage is told by the search itself.
+            let first = self.u32_at(Kind::PathBuckets, bucket).unwrap_or_default() as usize;
+            self.soon_bytes(Kind::PathEntries, first * 8..first * 8 + 8);
+        }
+    }
+
     /// Position of the live row of `path`.
     pub(crate) fn find(
         &self,
