@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use roaring::RoaringBitmap;
 
+use super::positions::{Positions, ends};
 use super::rows::Rows;
 use super::top::{Place, Ranked, SharedBar, Top};
 use crate::kernel::TOGETHER;
@@ -23,6 +24,15 @@ pub(crate) trait Score {
 
     /// What the score of a row is not below and not above, by its upper plane and one over the norm of each block.
     fn bounds(&self, upper: &[u8], inv_norms: &[[u8; 4]]) -> (f32, f32);
+
+    /// [`bounds`](Self::bounds) of some rows.
+    fn bounds_of(
+        &self,
+        uppers: [&[u8]; TOGETHER],
+        inv_norms: [&[[u8; 4]]; TOGETHER],
+    ) -> [(f32, f32); TOGETHER] {
+        std::array::from_fn(|row| self.bounds(uppers[row], inv_norms[row]))
+    }
 
     /// The score of a row: its two planes, and one over the norm of each block.
     fn score(&self, upper: &[u8], lower: &[i8], inv_norms: &[[u8; 4]]) -> f32;
@@ -57,9 +67,10 @@ impl<'a> Scan<'a> {
     /// The same rows in scans of at most `len` of them.
     pub(crate) fn pieces(&self, len: u32) -> impl Iterator<Item = Scan<'a>> + '_ {
         let mut start = self.rows.start;
+        let mut ends = self.only.map(|only| ends(only, start, len));
         std::iter::from_fn(move || {
-            let end = match self.only {
-                Some(only) => only.range(start..self.rows.end).nth(len as usize),
+            let end = match &mut ends {
+                Some(ends) => ends.next(),
                 None => start.checked_add(len),
             };
             let end = end.unwrap_or(self.rows.end).min(self.rows.end);
@@ -86,13 +97,11 @@ pub(crate) fn scan<R: Rows, Q: Score>(
     state.settle();
     match scan.only {
         Some(only) => {
-            let any_dead = !scan.dead.is_empty();
-            let lives = |position: &u32| !any_dead || !scan.dead.contains(*position);
-            let positions = only.range(scan.rows.clone()).filter(lives);
+            let mut positions = Positions::new(only, scan.rows.clone(), scan.dead);
             if rows.norms_are_far() {
                 state.far(positions)?;
             } else {
-                state.pursue(positions.map(|position| (f32::INFINITY, position)))?;
+                state.pursue(|_, batch| positions.next_batch(batch, BATCH))?;
             }
         }
         None => {
@@ -101,12 +110,20 @@ pub(crate) fn scan<R: Rows, Q: Score>(
             while position < end && !scan.is_stopped() {
                 let run = rows.run(position..end.min(position.saturating_add(RUN)))?;
                 state.settle();
-                let planes = run.upper.chunks_exact(dims.div_ceil(2));
-                for (upper, inv_norms) in planes.zip(run.inv_norms.chunks_exact(blocks)) {
-                    if (!any_dead || !scan.dead.contains(position)) && state.may_count(upper, inv_norms) {
-                        state.count(position, upper, inv_norms)?;
+                let bytes = dims.div_ceil(2);
+                let uppers = run.upper.chunks(TOGETHER * bytes);
+                for (uppers, inv_norms) in uppers.zip(run.inv_norms.chunks(TOGETHER * blocks)) {
+                    let here = uppers.len() / bytes;
+                    // In the place of rows that a run ends before, its last one.
+                    let upper = |row: usize| &uppers[row.min(here - 1) * bytes..][..bytes];
+                    let norms = |row: usize| &inv_norms[row.min(here - 1) * blocks..][..blocks];
+                    let bounds = query.bounds_of(std::array::from_fn(upper), std::array::from_fn(norms));
+                    for (row, bounds) in bounds.into_iter().enumerate().take(here) {
+                        if (!any_dead || !scan.dead.contains(position)) && state.may_count(bounds) {
+                            state.count(position, upper(row), norms(row))?;
+                        }
+                        position += 1;
                     }
-                    position += 1;
                 }
             }
         }
@@ -159,12 +176,11 @@ struct State<'s, 'a, R, Q> {
 impl<R: Rows, Q: Score> State<'_, '_, R, Q> {
     /// Goes through rows whose norms likely are in no cache: first by the upper planes alone, a heap of rows at a time. Of
     /// those that are left the most promising come first, so that the bar rises before the others are met.
-    fn far(&mut self, mut positions: impl Iterator<Item = u32>) -> Result<(), R::Error> {
+    fn far(&mut self, mut positions: Positions<'_>) -> Result<(), R::Error> {
         let (mut batch, mut ahead) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
         let (mut open, mut highs) = (Vec::new(), Vec::new());
         let mut ask = |batch: &mut Vec<u32>| {
-            batch.clear();
-            batch.extend(positions.by_ref().take(BATCH));
+            positions.next_batch(batch, BATCH);
             // One right after the other: each between two rows made a filter of 30,000 rows take 1.5 times as long.
             batch.iter().for_each(|&position| self.rows.soon_upper(position));
         };
@@ -185,8 +201,14 @@ impl<R: Rows, Q: Score> State<'_, '_, R, Q> {
                 highs.extend(open.iter().map(|&(high, _)| high));
                 promising = *highs.select_nth_unstable_by(BATCH, |a, b| b.total_cmp(a)).1;
             }
-            self.pursue(open.iter().copied().filter(|&(high, _)| high >= promising))?;
-            self.pursue(open.iter().copied().filter(|&(high, _)| high < promising))?;
+            for first in [true, false] {
+                let mut some = open.iter().filter(|(high, _)| (*high >= promising) == first);
+                self.pursue(|state, batch| {
+                    let left = some.by_ref().filter(|(high, _)| !state.is_dismissed(*high));
+                    batch.clear();
+                    batch.extend(left.map(|&(_, position)| position).take(BATCH));
+                })?;
+            }
         }
         Ok(())
     }
@@ -219,10 +241,9 @@ impl<R: Rows, Q: Score> State<'_, '_, R, Q> {
         below || beaten
     }
 
-    /// Whether the whole row decides; when it does not, the row is accounted for.
+    /// Whether the whole row decides, for its bounds do not; when it does not, the row is accounted for.
     #[inline]
-    fn may_count(&mut self, upper: &[u8], inv_norms: &[[u8; 4]]) -> bool {
-        let (low, high) = self.query.bounds(upper, inv_norms);
+    fn may_count(&mut self, (low, high): (f32, f32)) -> bool {
         self.scored += 1;
         if high < self.scan.min_score {
             return false;
@@ -232,24 +253,23 @@ impl<R: Rows, Q: Score> State<'_, '_, R, Q> {
         !beaten
     }
 
-    /// Accounts for rows, each with what its score is not above. What is read of a row is asked for a batch earlier: its upper
-    /// plane and norms, and then, if these do not decide, the rest.
-    fn pursue(&mut self, mut open: impl Iterator<Item = (f32, u32)>) -> Result<(), R::Error> {
+    /// Accounts for rows, of which `next` gives a batch at a time, none at the end. What is read of a row is asked for a batch
+    /// earlier: its upper plane and norms, and then, if these do not decide, the rest.
+    fn pursue(&mut self, mut next: impl FnMut(&mut Self, &mut Vec<u32>)) -> Result<(), R::Error> {
         let [mut batch, mut ahead, mut likely, mut before] = [(); 4].map(|()| Vec::with_capacity(BATCH));
-        let ask = |state: &mut Self, open: &mut dyn Iterator<Item = (f32, u32)>, batch: &mut Vec<u32>| {
-            batch.clear();
-            batch.extend(open.filter(|&(high, _)| !state.is_dismissed(high)).map(|(_, p)| p).take(BATCH));
+        let mut ask = |state: &mut Self, batch: &mut Vec<u32>| {
+            next(state, batch);
             batch.iter().for_each(|&position| state.rows.soon(position));
         };
-        ask(self, &mut open, &mut ahead);
+        ask(self, &mut ahead);
         while !ahead.is_empty() && !self.scan.is_stopped() {
             std::mem::swap(&mut batch, &mut ahead);
-            ask(self, &mut open, &mut ahead);
+            ask(self, &mut ahead);
             // Without a bar every row is read whole, and its number too: the next batch should not find none.
             let none = self.bar == f32::NEG_INFINITY;
             for &position in &batch {
                 let run = self.rows.run(position..position + 1)?;
-                if self.may_count(run.upper, run.inv_norms) {
+                if self.may_count(self.query.bounds(run.upper, run.inv_norms)) {
                     if none {
                         self.rows.soon_whole(position)
                     } else {

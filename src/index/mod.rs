@@ -4,6 +4,7 @@ mod copies;
 mod deep;
 mod flat;
 mod ivf;
+mod positions;
 mod query;
 mod rows;
 mod top;

@@ -155,6 +155,23 @@ impl Score for QueryCode {
         (coarse - slack, coarse + slack)
     }
 
+    #[inline]
+    fn bounds_of(
+        &self,
+        uppers: [&[u8]; TOGETHER],
+        inv_norms: [&[[u8; 4]]; TOGETHER],
+    ) -> [(f32, f32); TOGETHER] {
+        let mut bounds = [(0.0, ROUNDING); TOGETHER];
+        for block in &self.blocks {
+            for ((bounds, dot), inv_norms) in bounds.iter_mut().zip(block.upper.dots(uppers)).zip(inv_norms) {
+                let inv_norm = inv_norm(&inv_norms[block.number]);
+                bounds.0 += dot as f32 * block.factor * inv_norm;
+                bounds.1 += block.slack * inv_norm;
+            }
+        }
+        bounds.map(|(coarse, slack)| (coarse - slack, coarse + slack))
+    }
+
     /// The raw score: the weighted mean of the blocks' cosines in 12 bits a value, exactly 1 when all weighted blocks
     /// are equal and below 1 otherwise.
     ///
@@ -195,6 +212,7 @@ mod tests {
         let near = |a: f32, b: f32| (a - b).abs() <= 8.0 * f32::EPSILON * (1.0 + b.abs() + high - low);
         // The coarse score is in the middle, and what is likely is no more than what is possible.
         assert!(near(low + high, 2.0 * coarse) && likely <= (high - low) / 2.0 + ROUNDING);
+        assert_eq!(query.bounds_of([&row.upper; TOGETHER], [&inv; TOGETHER]), [(low, high); TOGETHER]);
         let score = query.score(&row.upper, &row.lower, &inv);
         let [by_codes, ..] = query.highs([&row.upper; TOGETHER]);
         assert!(by_codes >= high - 4.0 * f32::EPSILON && by_codes >= score, "{by_codes} for {high}");

@@ -76,6 +76,18 @@ impl UpperQuery {
         2 * products - 15 * self.sum
     }
 
+    /// [`dot`](Self::dot) of each of some rows.
+    #[inline]
+    pub(crate) fn dots(&self, planes: [&[u8]; TOGETHER]) -> [i32; TOGETHER] {
+        let planes = planes.map(|plane| &plane[self.from..self.bytes.max(self.from)]);
+        let products = match self.halves {
+            #[cfg(target_arch = "x86_64")]
+            Halves::Avx2(halves) => halves.dots(&self.chunks, planes),
+            Halves::Portable => planes.map(|plane| portable(&self.chunks, plane)),
+        };
+        products.map(|products| 2 * products - 15 * self.sum)
+    }
+
     /// [`dot`](Self::dot) of each of some rows, and the sum of the squares of the block's steps.
     #[inline]
     pub(crate) fn dots_and_squares(&self, planes: [&[u8]; TOGETHER]) -> ([i32; TOGETHER], [i32; TOGETHER]) {
@@ -177,13 +189,19 @@ mod x86 {
         }
 
         #[inline]
+        pub(super) fn dots(self, chunks: &[Chunk], planes: [&[u8]; TOGETHER]) -> [i32; TOGETHER] {
+            // SAFETY: as in `dot`.
+            unsafe { four::<false>(chunks, planes) }.0
+        }
+
+        #[inline]
         pub(super) fn dots_and_squares(
             self,
             chunks: &[Chunk],
             planes: [&[u8]; TOGETHER],
         ) -> ([i32; TOGETHER], [i32; TOGETHER]) {
             // SAFETY: as in `dot`.
-            unsafe { four(chunks, planes) }
+            unsafe { four::<true>(chunks, planes) }
         }
     }
 
@@ -238,23 +256,28 @@ mod x86 {
         sum
     }
 
-    /// Two rows at a time: for four there are too few registers.
+    /// The sums of products and, if they are asked for, of squares. Two rows at a time: for four there are too few registers.
     #[target_feature(enable = "avx2")]
-    fn four(chunks: &[Chunk], [a, b, c, d]: [&[u8]; TOGETHER]) -> ([i32; TOGETHER], [i32; TOGETHER]) {
-        let ([a, b], [c, d]) = (two(chunks, [a, b]), two(chunks, [c, d]));
+    fn four<const SQUARED: bool>(
+        chunks: &[Chunk],
+        [a, b, c, d]: [&[u8]; TOGETHER],
+    ) -> ([i32; TOGETHER], [i32; TOGETHER]) {
+        let ([a, b], [c, d]) = (two::<SQUARED>(chunks, [a, b]), two::<SQUARED>(chunks, [c, d]));
         (sums([a.0, b.0, c.0, d.0]), sums([a.1, b.1, c.1, d.1]))
     }
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn two(chunks: &[Chunk], planes: [&[u8]; 2]) -> [(__m256i, __m256i); 2] {
+    fn two<const SQUARED: bool>(chunks: &[Chunk], planes: [&[u8]; 2]) -> [(__m256i, __m256i); 2] {
         let mut both = [(_mm256_setzero_si256(), _mm256_setzero_si256()); 2];
         let mut step = |chunk: &Chunk, bytes: [&[u8; BYTES]; 2]| {
             let values = chunk.values.each_ref().map(|values| load(values));
             let own = chunk.own.each_ref().map(|own| load(own));
             for ((sum, norm), bytes) in both.iter_mut().zip(bytes.map(|bytes| load(bytes))) {
                 *sum = _mm256_add_epi32(*sum, products(values, bytes));
-                *norm = _mm256_add_epi64(*norm, squares(own, bytes));
+                if SQUARED {
+                    *norm = _mm256_add_epi64(*norm, squares(own, bytes));
+                }
             }
         };
         let [(first, first_rest), (second, second_rest)] = planes.map(|plane| plane.as_chunks::<BYTES>());
@@ -311,6 +334,7 @@ mod tests {
                 let (dots, norms) = query.dots_and_squares(planes);
                 let found = (i64::from(dots[place]), i64::from(norms[place]));
                 assert_eq!(found, (dot, squares), "{kernel:?}");
+                assert_eq!(query.dots(planes), dots, "{kernel:?}");
                 let next = (place + 1) % TOGETHER;
                 assert_eq!(dots[next], query.dot(&other), "{kernel:?}");
             }
