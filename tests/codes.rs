@@ -467,6 +467,24 @@ raised! {
         assert!(error.to_string().contains("format 99"), "{error}");
         error
     }
+    is_3011_older_format ConfigurationUnreadable {
+        let bed = Bed::new();
+        drop(bed.shoes());
+        let manifest = bed.file("manifest-");
+        let mut bytes = std::fs::read(&manifest).unwrap();
+        bytes[8] = 1;
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(&bytes[..12]);
+        crc.update(&bytes[16..]);
+        bytes[12..16].copy_from_slice(&crc.finalize().to_le_bytes());
+        std::fs::write(&manifest, &bytes).unwrap();
+        let error = bed.gallery.instance("shoes").unwrap_err();
+        assert_eq!((error.kind(), error.is_corruption()), (lookalike::ErrorKind::Unsupported, false), "{error}");
+        assert!(error.to_string().contains("format 1;"), "{error}");
+        // Nothing is lost: the version that wrote it can still read it.
+        assert_eq!(std::fs::read(&manifest).unwrap(), bytes);
+        error
+    }
     is_3013_manifest_damaged InstanceNotObtained {
         let bed = Bed::new();
         drop(bed.shoes());
