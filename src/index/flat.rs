@@ -97,7 +97,7 @@ pub(crate) fn scan<R: Rows, Q: Score>(
     state.settle();
     match scan.only {
         Some(only) => {
-            let mut positions = Positions::new(only, scan.rows.clone(), scan.dead);
+            let mut positions = Positions::new(only, scan.rows.clone(), Some(scan.dead));
             if rows.norms_are_far() {
                 state.far(positions)?;
             } else {

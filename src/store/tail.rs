@@ -48,7 +48,7 @@ fn term_hash(term: &Term) -> u64 {
 }
 
 /// Where entries of `hash` begin, or would, among sorted ones. Hashes are spread evenly, so a search begins close to that
-/// place: one that halves all of many entries waits for memory ten times.
+/// place, where one that halves all of many entries reads some of everywhere.
 fn first_of(sorted: &[(u64, u32)], hash: u64) -> usize {
     let near = ((u128::from(hash) * sorted.len() as u128) >> 64) as usize;
     let (mut low, mut high, mut step) = (near, near, 16);

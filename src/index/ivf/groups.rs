@@ -8,7 +8,7 @@
 use super::centroids::Centroids;
 use super::kmeans::{Sample, Threads, train};
 use crate::cancel::Stop;
-use crate::kernel::table::{COARSE, LANES, Nearest, TILE, Table, TableRows};
+use crate::kernel::table::{LANES, Nearest, TILE, Table, TableRows};
 
 /// With fewer lists a row meets all centres.
 pub(crate) const GROUPED: usize = 512;
@@ -65,7 +65,7 @@ impl Groups {
         let mut factors = vec![0.0; members.factors()];
         for (lane, &list) in own.iter().enumerate() {
             for block in 0..blocks.len() {
-                factors[members.factor(lane, block)] = COARSE * factor(list as usize, block);
+                factors[members.factor(lane, block)] = factor(list as usize, block);
             }
         }
         Self { heads, members, factors, lists: own }
