@@ -3,16 +3,16 @@
 /// Bytes of a line of the caches of most processors.
 const LINE: usize = 64;
 
-/// Asks for the lines of `bytes`. It changes nothing but the time that a later read takes.
+/// Asks for the lines that some values lie in. It changes nothing but the time that a later read takes.
 #[inline]
 #[allow(unsafe_code, reason = "the prefetch instruction")]
-pub(crate) fn prefetch(bytes: &[u8]) {
+pub(crate) fn prefetch<T>(values: &[T]) {
     #[cfg(target_arch = "x86_64")]
-    for line in bytes.chunks(LINE) {
+    for first in values.chunks((LINE / size_of::<T>().max(1)).max(1)) {
         use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
         // SAFETY: SSE is part of x86-64; a prefetch reads nothing, and faults on no address.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(first.as_ptr().cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (bytes, LINE);
+    let _ = (values, LINE);
 }

@@ -1,14 +1,16 @@
 //! Changes being put together: applied to a snapshot one after another, published all at once or not at all.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hash as Hashes, Hasher};
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 
 use super::error::StoreError;
-use super::record::{Hash, Record, TailRow};
+use super::record::{Hash, Record, RowRef, TailRow};
 use super::snapshot::{Snapshot, path_hash};
+use super::tail::NewRows;
 use crate::index::Place;
 use crate::limits::{MAX_DIMS, MAX_TAG_KEYS, MAX_TAG_VALUE_CHARS, MAX_TAG_VALUES};
 use crate::tags::{Filter, TagSet};
@@ -127,8 +129,7 @@ pub(crate) enum OpError {
 
 /// Rows that were added to a snapshot.
 pub(crate) struct Run {
-    /// Each with the hash of its path.
-    pub(crate) rows: Vec<(u64, TailRow)>,
+    pub(crate) rows: NewRows,
     /// Those of them that later ones replaced.
     pub(crate) dead: RoaringBitmap,
     /// Rows of the snapshot that were replaced.
@@ -136,12 +137,51 @@ pub(crate) struct Run {
     pub(crate) next_order: u64,
 }
 
+/// What the log must say of a change.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// The row that was added last stands for its path.
+    Put,
+    Delete(Arc<str>),
+}
+
+/// A path with its hash, by which a map finds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Key {
+    hash: u64,
+    path: Arc<str>,
+}
+
+impl Hashes for Key {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        hasher.write_u64(self.hash);
+    }
+}
+
+/// Takes the hash of a [`Key`] for what it is.
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.0 = self.0.rotate_left(8) ^ u64::from(byte));
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
 /// A snapshot with changes on top.
 pub(crate) struct Draft<'a> {
     base: &'a Snapshot,
-    rows: Vec<(u64, TailRow)>,
+    rows: NewRows,
     /// Where each path that was touched is now.
-    touched: HashMap<Arc<str>, Option<Place>>,
+    touched: HashMap<Key, Option<Place>, BuildHasherDefault<AsItIs>>,
     /// Of each part.
     dead: Vec<Arc<RoaringBitmap>>,
     live: u64,
@@ -150,11 +190,12 @@ pub(crate) struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    pub(crate) fn new(base: &'a Snapshot, next_order: u64, capacity: u64) -> Self {
+    /// No changes yet, and room for those of so many rows.
+    pub(crate) fn new(base: &'a Snapshot, next_order: u64, capacity: u64, room: usize) -> Self {
         Self {
             base,
-            rows: Vec::new(),
-            touched: HashMap::new(),
+            rows: NewRows::behind(&base.tail, room),
+            touched: HashMap::with_capacity_and_hasher(room, BuildHasherDefault::default()),
             dead: base.parts().map(|part| base.dead(part).clone()).collect(),
             live: base.live(),
             next_order,
@@ -162,11 +203,13 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Applies a change that is asked for; gives what became of it, and what the log must say.
-    pub(crate) fn apply(&mut self, op: Op) -> Result<(Outcome, Option<Record>), OpError> {
+    /// Applies a change that is asked for, whose path has this hash; gives what became of it, and what the log must say.
+    pub(crate) fn apply(&mut self, op: Op, path_hash: u64) -> Result<(Outcome, Option<Change>), OpError> {
+        let key = |path: &Arc<str>| Key { hash: path_hash, path: path.clone() };
         match op {
             Op::Put { path, tags, code, hash, on_existing } => {
-                let existing = self.locate(&path)?;
+                let key = key(&path);
+                let existing = self.locate(&key)?;
                 let order = match (existing, on_existing) {
                     (Some(_), OnExisting::Keep) => return Ok((Outcome::Kept, None)),
                     (Some(_), OnExisting::Fail) => return Err(OpError::Exists),
@@ -177,28 +220,28 @@ impl<'a> Draft<'a> {
                     (None, _) => self.next_order,
                 };
                 let outcome = if existing.is_some() { Outcome::Replaced } else { Outcome::Added };
-                let row = TailRow { path, order, tags, code, hash };
-                self.put(existing, row.clone());
-                Ok((outcome, Some(Record::Put(row))))
+                self.put(key, existing, TailRow { path, order, tags, code, hash });
+                Ok((outcome, Some(Change::Put)))
             }
             Op::Retag { path, tags, merge } => {
-                let place = self.locate(&path)?.ok_or(OpError::Missing)?;
-                let old = self.copy(place, &path)?;
+                let key = key(&path);
+                let place = self.locate(&key)?.ok_or(OpError::Missing)?;
+                let old = self.copy(place, path)?;
                 let tags = if merge { Arc::new(old.tags.merged(&tags)) } else { tags };
-                let row = TailRow { tags, ..old };
-                self.put(Some(place), row.clone());
-                Ok((Outcome::Updated, Some(Record::Put(row))))
+                self.put(key, Some(place), TailRow { tags, ..old });
+                Ok((Outcome::Updated, Some(Change::Put)))
             }
             Op::Delete { path, only } => {
-                let place = self.locate(&path)?.ok_or(OpError::Missing)?;
+                let key = key(&path);
+                let place = self.locate(&key)?.ok_or(OpError::Missing)?;
                 if let Some(filter) = only
                     && !filter.accepts(&*self.tags(place)?)
                 {
                     return Ok((Outcome::Kept, None));
                 }
                 self.kill(place);
-                self.touched.insert(path.clone(), None);
-                Ok((Outcome::Deleted, Some(Record::Delete { path })))
+                self.touched.insert(key, None);
+                Ok((Outcome::Deleted, Some(Change::Delete(path))))
             }
         }
     }
@@ -207,14 +250,16 @@ impl<'a> Draft<'a> {
     pub(crate) fn replay(&mut self, record: Record) -> Result<(), OpError> {
         match record {
             Record::Put(row) => {
-                let existing = self.locate(&row.path)?;
-                self.put(existing, row);
+                let key = self.key(&row.path);
+                let existing = self.locate(&key)?;
+                self.put(key, existing, row);
             }
             Record::Delete { path } => {
                 // A merge may have dropped the row before.
-                if let Some(place) = self.locate(&path)? {
+                let key = self.key(&path);
+                if let Some(place) = self.locate(&key)? {
                     self.kill(place);
-                    self.touched.insert(path, None);
+                    self.touched.insert(key, None);
                 }
             }
         }
@@ -225,22 +270,29 @@ impl<'a> Draft<'a> {
     #[cfg(feature = "seeded-bugs")]
     pub(crate) fn replay_blindly(&mut self, record: Record) {
         if let Record::Put(row) = record {
-            self.put(None, row);
+            self.put(self.key(&row.path), None, row);
         }
     }
 
-    fn locate(&self, path: &str) -> Result<Option<Place>, OpError> {
-        match self.touched.get(path) {
+    fn key(&self, path: &Arc<str>) -> Key {
+        Key { hash: path_hash(&self.base.uuid, path), path: path.clone() }
+    }
+
+    fn locate(&self, key: &Key) -> Result<Option<Place>, OpError> {
+        match self.touched.get(key) {
             Some(&place) => Ok(place),
-            None => self.base.locate(path).map_err(read_error),
+            None => self.base.locate_hashed(&key.path, key.hash).map_err(read_error),
         }
     }
 
     /// The row of this draft that a place names, if it is one.
-    fn own(&self, place: Place) -> Option<&TailRow> {
-        let index = place.position.checked_sub(self.base.tail.rows())?;
-        let row = self.rows.get(index as usize).filter(|_| place.part == self.base.tail_part());
-        row.map(|(_, row)| row)
+    fn own(&self, place: Place) -> Option<RowRef<'_>> {
+        if place.part == self.base.tail_part() { self.rows.get(place.position) } else { None }
+    }
+
+    /// The row that was added last.
+    pub(crate) fn last(&self) -> Option<RowRef<'_>> {
+        self.rows.last()
     }
 
     fn order(&self, place: Place) -> Result<u64, OpError> {
@@ -257,31 +309,30 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn copy(&self, place: Place, path: &Arc<str>) -> Result<TailRow, OpError> {
-        if let Some(row) = self.own(place) {
-            return Ok(row.clone());
+    fn copy(&self, place: Place, path: Arc<str>) -> Result<TailRow, OpError> {
+        if let (Some(row), Some(code)) = (self.own(place), self.rows.code(place.position)) {
+            return Ok(TailRow { path, order: row.order, tags: row.tags.clone(), code, hash: *row.hash });
         }
-        let read = || {
+        let read = |path| {
             Ok(TailRow {
-                path: path.clone(),
+                path,
                 order: self.base.order(place)?,
                 tags: self.base.tags(place)?,
                 code: self.base.code(place)?,
                 hash: self.base.hash(place)?,
             })
         };
-        read().map_err(read_error)
+        read(path).map_err(read_error)
     }
 
-    fn put(&mut self, existing: Option<Place>, row: TailRow) {
+    fn put(&mut self, key: Key, existing: Option<Place>, row: TailRow) {
         if let Some(place) = existing {
             self.kill(place);
         }
-        let position = self.base.tail.rows() + self.rows.len() as u32;
-        self.touched.insert(row.path.clone(), Some(Place { part: self.base.tail_part(), position }));
         self.next_order = self.next_order.max(row.order.saturating_add(1));
         self.live += 1;
-        self.rows.push((path_hash(&self.base.uuid, &row.path), row));
+        let position = self.rows.push(key.hash, row);
+        self.touched.insert(key, Some(Place { part: self.base.tail_part(), position }));
     }
 
     fn kill(&mut self, place: Place) {
@@ -343,15 +394,17 @@ mod tests {
         let layout = Layout::new(&[2]).unwrap();
         let code = RowCode::encode(&layout, &[1.0, 2.0]).unwrap();
         let base = empty(layout);
-        let mut draft = Draft::new(&base, 1, 2);
+        let mut draft = Draft::new(&base, 1, 2, 0);
         let put = |draft: &mut Draft<'_>, path: &str| {
             let (tags, code, on_existing) = (Arc::default(), code.clone(), OnExisting::Replace);
-            draft.apply(Op::Put { path: path.into(), tags, code, hash: [0; 32], on_existing }).is_ok()
+            let op = Op::Put { path: path.into(), tags, code, hash: [0; 32], on_existing };
+            draft.apply(op, path_hash(&base.uuid, path)).is_ok()
         };
         assert!(put(&mut draft, "a") && put(&mut draft, "a") && put(&mut draft, "b"));
         // Full: a new image is refused, another vector of an old one is not.
         assert!(!put(&mut draft, "c") && put(&mut draft, "a") && !put(&mut draft, "c"));
-        assert!(draft.apply(Op::Delete { path: "a".into(), only: None }).is_ok());
+        let delete = Op::Delete { path: "a".into(), only: None };
+        assert!(draft.apply(delete, path_hash(&base.uuid, "a")).is_ok());
         assert!(put(&mut draft, "c") && !put(&mut draft, "a"));
     }
 
@@ -361,7 +414,7 @@ mod tests {
         let layout = Layout::new(&[2]).unwrap();
         let code = RowCode::encode(&layout, &[1.0, 2.0]).unwrap();
         let base = empty(layout);
-        let mut draft = Draft::new(&base, 1, 10);
+        let mut draft = Draft::new(&base, 1, 10, 0);
         let row = TailRow { path: "a".into(), order: u64::MAX, tags: Arc::default(), code, hash: [0; 32] };
         draft.replay(Record::Put(row)).unwrap();
         assert_eq!(draft.finish().1, u64::MAX);

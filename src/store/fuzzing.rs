@@ -85,7 +85,7 @@ fn replay(payload: &[u8], layout: &Layout) {
     let again = record::encode(&records);
     assert_eq!(record::decode(&again, layout).as_ref(), Some(&records));
     let base = empty(layout);
-    let mut draft = super::draft::Draft::new(&base, 1, u64::MAX);
+    let mut draft = super::draft::Draft::new(&base, 1, u64::MAX, 0);
     for record in records {
         let _ = draft.replay(record);
     }

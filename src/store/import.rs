@@ -6,7 +6,7 @@ use super::compact::LiveRows;
 use super::draft::{Draft, Op};
 use super::error::StoreError;
 use super::log;
-use super::snapshot::Snapshot;
+use super::snapshot::{Snapshot, path_hash};
 use super::tail::Tail;
 use super::writer::Results;
 use super::{Core, Turn, lock};
@@ -54,9 +54,12 @@ impl Core {
             writer.ready()?;
             (writer.next_order, writer.manifest.about.capacity)
         };
-        let mut draft = Draft::new(&base, next_order, capacity);
-        let results: Results =
-            ops.into_iter().map(|op| draft.apply(op).map(|(outcome, _)| outcome)).collect();
+        let mut draft = Draft::new(&base, next_order, capacity, ops.len());
+        let apply = |op: Op| {
+            let hash = path_hash(&base.uuid, op.path());
+            draft.apply(op, hash).map(|(outcome, _)| outcome)
+        };
+        let results: Results = ops.into_iter().map(apply).collect();
         let run = draft.into_run();
         let replaced = run.killed.iter().map(|&place| base.path(place).map(str::to_owned));
         let replaced: Vec<String> = replaced.collect::<Result<_, _>>()?;

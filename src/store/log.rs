@@ -19,7 +19,8 @@ use super::frame::{FORMAT, MAX_NUMBER, Uuid};
 const MAGIC: &[u8; 8] = b"LOOKLOG\0";
 const FRAME_MAGIC: u32 = u32::from_le_bytes(*b"LKFR");
 pub(crate) const HEADER: usize = 48;
-const FRAME_HEADER: usize = 32;
+/// Bytes of a frame before its payload.
+pub(crate) const FRAME_HEADER: usize = 32;
 
 /// Largest payload of a frame, in bytes. A commit group of more is written as several frames.
 pub(crate) const MAX_PAYLOAD: usize = 16 << 20;
@@ -169,9 +170,10 @@ impl LogWriter {
         self.crc.clone().finalize()
     }
 
-    /// Appends one frame and, unless the durability is [`Durability::Flush`], syncs it.
-    pub(crate) fn append(&mut self, payload: &[u8]) -> Result<(), AppendError> {
-        let frame = self.frame(payload);
+    /// Appends one frame and, unless the durability is [`Durability::Flush`], syncs it. `frame` is [`FRAME_HEADER`] bytes of
+    /// room, then its payload.
+    pub(crate) fn append(&mut self, mut frame: Vec<u8>) -> Result<(), AppendError> {
+        self.head(&mut frame);
         let name = name(self.id);
         if planted!(AcknowledgedBeforeSync) {
             let _ = self.file.sync();
@@ -217,17 +219,18 @@ impl LogWriter {
         Ok(())
     }
 
-    fn frame(&self, payload: &[u8]) -> Vec<u8> {
-        let mut frame = Vec::with_capacity(FRAME_HEADER + payload.len());
-        frame.extend_from_slice(&FRAME_MAGIC.to_le_bytes());
-        frame.extend_from_slice(&(payload.len() as u32).to_le_bytes());
-        frame.extend_from_slice(&self.next.to_le_bytes());
-        frame.extend_from_slice(&self.synced.to_le_bytes());
-        frame.extend_from_slice(&crc32fast::hash(payload).to_le_bytes());
-        let crc = bound_crc(&self.uuid, self.id, &[&frame]);
-        frame.extend_from_slice(&crc.to_le_bytes());
-        frame.extend_from_slice(payload);
-        frame
+    /// Writes the header of a frame into its room.
+    fn head(&self, frame: &mut [u8]) {
+        let (room, payload) = frame.split_at_mut(FRAME_HEADER);
+        let mut header = Vec::with_capacity(FRAME_HEADER);
+        header.extend_from_slice(&FRAME_MAGIC.to_le_bytes());
+        header.extend_from_slice(&(payload.len() as u32).to_le_bytes());
+        header.extend_from_slice(&self.next.to_le_bytes());
+        header.extend_from_slice(&self.synced.to_le_bytes());
+        header.extend_from_slice(&crc32fast::hash(payload).to_le_bytes());
+        let crc = bound_crc(&self.uuid, self.id, &[&header]);
+        header.extend_from_slice(&crc.to_le_bytes());
+        room.copy_from_slice(&header);
     }
 }
 
@@ -430,10 +433,14 @@ mod tests {
 
     const UUID: Uuid = [3; 16];
 
+    fn framed(payload: &[u8]) -> Vec<u8> {
+        [&[0; FRAME_HEADER], payload].concat()
+    }
+
     fn write(payloads: &[&[u8]], durability: Durability) -> Vec<u8> {
         let dir = tempfile::tempdir().unwrap();
         let mut log = LogWriter::create(&RealDisk, dir.path(), &UUID, 5, 10, durability).unwrap();
-        payloads.iter().for_each(|p| log.append(p).unwrap());
+        payloads.iter().for_each(|payload| log.append(framed(payload)).unwrap());
         let bytes = std::fs::read(dir.path().join("log-00000005")).unwrap();
         assert_eq!((bytes.len() as u64, crc32fast::hash(&bytes)), (log.len(), log.crc()));
         bytes
@@ -492,7 +499,7 @@ mod tests {
         let path = dir.path().join("log-00000005");
         for (durability, unproven) in [(Durability::Sync, 1), (Durability::Flush, 3)] {
             let mut log = LogWriter::create(&RealDisk, dir.path(), &UUID, 5, 10, durability).unwrap();
-            [&b"one"[..], b"two", b"three"].iter().for_each(|payload| log.append(payload).unwrap());
+            [&b"one"[..], b"two", b"three"].iter().for_each(|payload| log.append(framed(payload)).unwrap());
             drop(log);
             let bytes = std::fs::read(&path).unwrap();
             let read_log = read(&bytes, &UUID, 5, None).unwrap();
@@ -501,7 +508,7 @@ mod tests {
             let mut log =
                 LogWriter::resume(&RealDisk, dir.path(), &UUID, &read_log, false, durability).unwrap();
             assert_eq!(std::fs::read(&path).unwrap(), bytes);
-            log.append(b"four").unwrap();
+            log.append(framed(b"four")).unwrap();
             let read_log = read(&std::fs::read(&path).unwrap(), &UUID, 5, None).unwrap();
             assert_eq!((read_log.payloads.len(), read_log.torn), (4, 0));
             std::fs::remove_file(&path).unwrap();

@@ -42,6 +42,7 @@ mod mend;
 mod record;
 mod recover;
 mod repair;
+mod runs;
 #[cfg(feature = "seeded-bugs")]
 mod seeded;
 mod segment;

@@ -36,42 +36,91 @@ pub(crate) enum Record {
     Delete { path: Arc<str> },
 }
 
-/// A frame's payload.
-pub(crate) fn encode(records: &[Record]) -> Vec<u8> {
-    let mut out = Vec::new();
-    out.extend_from_slice(&(records.len() as u32).to_le_bytes());
-    for record in records {
-        match record {
-            Record::Put(row) => {
-                out.push(1);
-                out.extend_from_slice(&row.order.to_le_bytes());
-                put_path(&mut out, &row.path);
-                out.extend_from_slice(&row.code.upper);
-                out.extend(row.code.lower.iter().map(|&rest| rest.cast_unsigned()));
-                out.extend_from_slice(&row.hash);
-                put_tags(&mut out, &row.tags);
-            }
-            Record::Delete { path } => {
-                out.push(2);
-                put_path(&mut out, path);
-            }
+/// A row, wherever it is kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RowRef<'a> {
+    pub(crate) path: &'a str,
+    pub(crate) order: u64,
+    pub(crate) tags: &'a Arc<TagSet>,
+    pub(crate) upper: &'a [u8],
+    pub(crate) lower: &'a [i8],
+    pub(crate) hash: &'a Hash,
+}
+
+/// Records on their way into a frame's payload.
+#[derive(Debug)]
+pub(crate) struct Payload {
+    bytes: Vec<u8>,
+    /// Where the payload begins.
+    start: usize,
+    records: u32,
+}
+
+impl Payload {
+    /// No records, behind `room` bytes for what goes before them.
+    pub(crate) fn with_room(room: usize) -> Self {
+        Self { bytes: vec![0; room + 4], start: room, records: 0 }
+    }
+
+    /// An image is added, replaced or given new tags.
+    pub(crate) fn put(&mut self, row: &RowRef<'_>) {
+        self.records += 1;
+        self.bytes.push(1);
+        self.bytes.extend_from_slice(&row.order.to_le_bytes());
+        self.put_path(row.path);
+        self.bytes.extend_from_slice(row.upper);
+        self.bytes.extend_from_slice(bytemuck::cast_slice(row.lower));
+        self.bytes.extend_from_slice(row.hash);
+        self.bytes.extend_from_slice(&(row.tags.terms().len() as u16).to_le_bytes());
+        for term in row.tags.terms() {
+            self.bytes.extend_from_slice(&(term.as_bytes().len() as u16).to_le_bytes());
+            self.bytes.extend_from_slice(term.as_bytes());
         }
     }
-    out
-}
 
-fn put_path(out: &mut Vec<u8>, path: &str) {
-    debug_assert!(path.len() <= MAX_PATH_BYTES, "checked before it gets here");
-    out.extend_from_slice(&(path.len() as u16).to_le_bytes());
-    out.extend_from_slice(path.as_bytes());
-}
-
-fn put_tags(out: &mut Vec<u8>, tags: &TagSet) {
-    out.extend_from_slice(&(tags.terms().len() as u16).to_le_bytes());
-    for term in tags.terms() {
-        out.extend_from_slice(&(term.as_bytes().len() as u16).to_le_bytes());
-        out.extend_from_slice(term.as_bytes());
+    /// An image is deleted.
+    pub(crate) fn delete(&mut self, path: &str) {
+        self.records += 1;
+        self.bytes.push(2);
+        self.put_path(path);
     }
+
+    fn put_path(&mut self, path: &str) {
+        debug_assert!(path.len() <= MAX_PATH_BYTES, "checked before it gets here");
+        self.bytes.extend_from_slice(&(path.len() as u16).to_le_bytes());
+        self.bytes.extend_from_slice(path.as_bytes());
+    }
+
+    /// Whether there are no records.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.records == 0
+    }
+
+    /// The room, then the payload.
+    pub(crate) fn finish(mut self) -> Vec<u8> {
+        self.bytes[self.start..self.start + 4].copy_from_slice(&self.records.to_le_bytes());
+        self.bytes
+    }
+}
+
+/// A frame's payload.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn encode(records: &[Record]) -> Vec<u8> {
+    let mut payload = Payload::with_room(0);
+    for record in records {
+        match record {
+            Record::Put(row) => payload.put(&RowRef {
+                path: &row.path,
+                order: row.order,
+                tags: &row.tags,
+                upper: &row.code.upper,
+                lower: &row.code.lower,
+                hash: &row.hash,
+            }),
+            Record::Delete { path } => payload.delete(path),
+        }
+    }
+    payload.finish()
 }
 
 /// The records of a payload, or none when it is not one.

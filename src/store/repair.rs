@@ -393,7 +393,7 @@ impl Repairing {
         let mut position = 0;
         while position < entry.rows {
             let end = entry.rows.min(position.saturating_add(RUN));
-            let mut draft = Draft::new(&state, next.next_order, u64::MAX);
+            let mut draft = Draft::new(&state, next.next_order, u64::MAX, (end - position) as usize);
             for position in (position..end).filter(|&at| dead.is_none_or(|dead| !dead.contains(at))) {
                 let Some(row) = salvage.row(position, layout) else {
                     report.lost_images += 1;
@@ -417,7 +417,7 @@ impl Repairing {
     }
 
     fn replay(&self, base: &Snapshot, log: &ReadLog) -> Result<(Snapshot, u64), StoreError> {
-        let mut draft = Draft::new(base, self.manifest.next_order, u64::MAX);
+        let mut draft = Draft::new(base, self.manifest.next_order, u64::MAX, 0);
         for (_, payload) in &log.frames {
             // A frame whose checksum is right and that holds no records was never written by this version.
             let records = record::decode(&log.bytes[payload.clone()], &base.layout).unwrap_or_default();

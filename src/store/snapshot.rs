@@ -106,19 +106,21 @@ impl Snapshot {
         self.parts().map(|part| self.part(part)).map(|(rows, dead)| u64::from(rows) - dead.len()).sum()
     }
 
-    /// Says that images of these paths will be looked for soon.
-    pub(crate) fn soon_paths<'a>(&self, paths: impl Iterator<Item = &'a str>) {
-        // Tails find theirs without that.
-        if self.sealed.is_empty() {
-            return;
-        }
-        let hashes: Vec<u64> = paths.map(|path| path_hash(&self.uuid, path)).collect();
-        self.sealed.iter().for_each(|sealed| sealed.segment.soon_paths(&hashes));
+    /// Says that images will be looked for soon whose paths have these hashes.
+    pub(crate) fn soon_paths(&self, hashes: &[u64]) {
+        self.parts().for_each(|part| match self.at(part) {
+            Part::Segment(segment) => segment.soon_paths(hashes),
+            Part::Tail(tail) => tail.soon_paths(hashes),
+        });
     }
 
     /// Where the image of `path` is.
     pub(crate) fn locate(&self, path: &str) -> Result<Option<Place>, StoreError> {
-        let hash = path_hash(&self.uuid, path);
+        self.locate_hashed(path, path_hash(&self.uuid, path))
+    }
+
+    /// Where the image of `path` is, whose hash is known.
+    pub(crate) fn locate_hashed(&self, path: &str, hash: u64) -> Result<Option<Place>, StoreError> {
         for part in self.parts().rev() {
             let dead = self.dead(part);
             let found = match self.at(part) {

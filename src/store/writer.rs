@@ -9,12 +9,12 @@ use roaring::RoaringBitmap;
 use super::centres::{self, Centres};
 use super::dead;
 use super::disk::{Disk, DiskLock};
-use super::draft::{Draft, Op, OpError, Outcome};
+use super::draft::{Change, Draft, Op, OpError, Outcome};
 use super::error::StoreError;
 use super::frame::Uuid;
-use super::log::{self, AppendError, Durability, LogWriter, MAX_PAYLOAD};
+use super::log::{self, AppendError, Durability, FRAME_HEADER, LogWriter, MAX_PAYLOAD};
 use super::manifest::{self, CleanMark, LogEntry, Manifest, SegmentEntry, SwapError};
-use super::record::{self, Record};
+use super::record::{self, Payload, Record};
 use super::segment;
 use super::snapshot::{Sealed, Snapshot, path_hash};
 use crate::index::Place;
@@ -116,26 +116,31 @@ impl Writer {
             return ops.iter().map(|_| Err(OpError::Log(error.clone()))).collect();
         }
         let base = self.snapshot.clone();
-        if ops.len() > 1 {
-            base.soon_paths(ops.iter().map(Op::path));
+        let hashes: Vec<u64> = ops.iter().map(|op| path_hash(&base.uuid, op.path())).collect();
+        if hashes.len() > 1 {
+            base.soon_paths(&hashes);
         }
-        let mut draft = Draft::new(&base, self.next_order, self.manifest.about.capacity);
-        let mut records = Vec::new();
+        let mut draft = Draft::new(&base, self.next_order, self.manifest.about.capacity, ops.len());
+        let mut payload = Payload::with_room(FRAME_HEADER);
         let mut results: Results = Vec::with_capacity(ops.len());
-        for op in ops {
+        for (op, hash) in ops.into_iter().zip(hashes) {
             results.push(match &no_room {
                 // What it deletes makes room and goes on.
                 Some(error) if op.adds_row() => Err(OpError::Seal(error.clone())),
-                _ => draft.apply(op).map(|(outcome, record)| {
-                    records.extend(record);
+                _ => draft.apply(op, hash).map(|(outcome, change)| {
+                    match change {
+                        Some(Change::Put) => draft.last().iter().for_each(|row| payload.put(row)),
+                        Some(Change::Delete(path)) => payload.delete(&path),
+                        None => {}
+                    }
                     outcome
                 }),
             });
         }
-        if records.is_empty() {
+        if payload.is_empty() {
             return results;
         }
-        match self.log.append(&record::encode(&records)) {
+        match self.log.append(payload.finish()) {
             Ok(()) => {
                 let (snapshot, next_order) = draft.finish();
                 self.next_order = next_order;
@@ -465,7 +470,7 @@ pub(crate) fn replay(
     bytes: &[u8],
     log: &log::ReadLog,
 ) -> Result<(Snapshot, u64), StoreError> {
-    let mut draft = Draft::new(base, next_order, u64::MAX);
+    let mut draft = Draft::new(base, next_order, u64::MAX, 0);
     for payload in &log.payloads {
         let damaged =
             |what| StoreError::Corrupt { file: log.name.clone(), offset: payload.start as u64, what };
