@@ -70,11 +70,20 @@ impl Layout {
     }
 }
 
-/// As `f64::round` of a value that fits, without the call of a function that it is on most x86-64 processors.
+/// As `f64::round` of a value of at most [`VALUE_MAX`]: without the call of a function that it is on most x86-64 processors, and
+/// without the conversion of numbers that do not fit, so that compilers make vector code of many.
 fn nearest(value: f64) -> i16 {
     // The number before 1/2: with 1/2 itself the number before 1/2 would become 1.
     const HALF: f64 = 0.5 - f64::EPSILON / 4.0;
-    (value + HALF.copysign(value)) as i32 as i16
+    // Above it numbers are a whole one apart, and the lower bits of one are those of the integer.
+    const WHOLE: f64 = (1u64 << 52) as f64;
+    let up = value.abs() + HALF;
+    let near = (up + WHOLE) - WHOLE;
+    let above = if near > up { 1.0 } else { 0.0 };
+    let magnitude = (near - above + WHOLE).to_bits() as i32;
+    // All ones below nothing, where a number is turned about by its complement and one.
+    let sign = (value.to_bits().cast_signed() >> 63) as i32;
+    ((magnitude ^ sign) - sign) as i16
 }
 
 /// A vector as it is kept: 12 bits a value in two planes, and one over the norm of each block's values.
@@ -116,9 +125,20 @@ fn values<'a>(upper: &'a [u8], lower: &'a [i8]) -> impl Iterator<Item = i16> + '
     pairs.iter().zip(upper).flat_map(both).chain(last.iter().zip(after).map(one))
 }
 
-/// Appends what `of` makes of each of those. Some at a time, which compilers make vector code of.
+/// Values that are worked on together, which compilers make vector code of.
+const SOME: usize = 16;
+
+/// The largest magnitude.
+fn largest(values: &[f32]) -> f32 {
+    let larger = |max: f32, v: f32| if v.abs() > max { v.abs() } else { max };
+    let (some, rest) = values.as_chunks::<SOME>();
+    let mut lanes = [0.0; SOME];
+    some.iter().for_each(|some| lanes.iter_mut().zip(some).for_each(|(max, &v)| *max = larger(*max, v)));
+    lanes.iter().chain(rest).copied().fold(0.0, larger)
+}
+
+/// Appends what `of` makes of each of those.
 fn extend<T>(upper: &[u8], lower: &[i8], out: &mut Vec<T>, of: impl Fn(i16) -> T) {
-    const SOME: usize = 16;
     let (uppers, _) = upper.as_chunks::<{ SOME / 2 }>();
     let (lowers, _) = lower.as_chunks::<SOME>();
     out.reserve(lower.len());
@@ -138,18 +158,23 @@ impl RowCode {
         if values.len() != layout.dims() {
             return Err(VectorError::Dims { found: values.len(), want: layout.dims() });
         }
-        if let Some(index) = values.iter().position(|v| !v.is_finite()) {
+        // All of them, which compilers make vector code of.
+        if !values.iter().fold(true, |all, v| all & v.is_finite()) {
+            let index = values.iter().position(|v| !v.is_finite()).unwrap_or_default();
             return Err(VectorError::NotFinite { index });
         }
-        let mut rounded = Vec::with_capacity(values.len());
+        let mut rounded: Vec<i16> = Vec::with_capacity(values.len());
         for (block, range) in layout.ranges().enumerate() {
             let values = &values[range];
-            let max = values.iter().fold(0.0f32, |max, v| max.max(v.abs()));
+            let max = largest(values);
             if max == 0.0 {
                 return Err(VectorError::Zero { block });
             }
             let scale = f64::from(max);
-            rounded.extend(values.iter().map(|&v| nearest(f64::from(v) / scale * f64::from(VALUE_MAX))));
+            let round = |v: f32| nearest(f64::from(v) / scale * f64::from(VALUE_MAX));
+            let (some, rest) = values.as_chunks::<SOME>();
+            some.iter().for_each(|some| rounded.extend::<[i16; SOME]>(some.map(round)));
+            rounded.extend(rest.iter().copied().map(round));
         }
         Ok(Self::of_values(layout, &rounded))
     }
@@ -228,9 +253,14 @@ impl RowCode {
 /// Both planes of values in `-VALUE_MAX..=VALUE_MAX`.
 fn planes(values: &[i16]) -> (Vec<u8>, Vec<i8>) {
     let half = |value: i16| ((value + 2048) >> 8) as u8;
-    let both = |pair: &[i16]| half(pair[0]) | pair.get(1).map_or(0, |&odd| half(odd) << 4);
+    let both = |&[even, odd]: &[i16; 2]| half(even) | half(odd) << 4;
     let rest = |&value: &i16| (value - joined(half(value), 0)) as i8;
-    (values.chunks(2).map(both).collect(), values.iter().map(rest).collect())
+    let (pairs, last) = values.as_chunks::<2>();
+    let (some, others) = pairs.as_chunks::<SOME>();
+    let mut upper: Vec<u8> = Vec::with_capacity(values.len().div_ceil(2));
+    some.iter().for_each(|some| upper.extend::<[u8; SOME]>(std::array::from_fn(|at| both(&some[at]))));
+    upper.extend(others.iter().map(both).chain(last.iter().map(|&value| half(value))));
+    (upper, values.iter().map(rest).collect())
 }
 
 /// Appends the upper eight bits of each value of a row, rounded.
@@ -255,11 +285,13 @@ pub(crate) fn decode(
 
 /// One over the norm of each block of `values`; exact integers up to the last two steps.
 fn inv_norms(layout: &Layout, values: &[i16]) -> Vec<f32> {
-    let square = |&v: &i16| u64::from(i32::from(v).unsigned_abs().pow(2));
-    layout
-        .ranges()
-        .map(|range| (1.0 / (values[range].iter().map(square).sum::<u64>() as f64).sqrt()) as f32)
-        .collect()
+    // The squares of so many fit 32 bits, whatever they are.
+    const TOGETHER: usize = u32::MAX as usize / (VALUE_MAX as usize).pow(2);
+    let square = |&v: &i16| (i32::from(v) * i32::from(v)).cast_unsigned();
+    let sum = |values: &[i16]| {
+        values.chunks(TOGETHER).map(|some| u64::from(some.iter().map(square).sum::<u32>())).sum::<u64>()
+    };
+    layout.ranges().map(|range| (1.0 / (sum(&values[range]) as f64).sqrt()) as f32).collect()
 }
 
 #[cfg(test)]

@@ -177,8 +177,8 @@ impl GalleryBuilder {
 
     /// Threads that one search may take, its caller's included; as many as the machine has cores unless it is set. Only
     /// searches that read very many images take more than one: those that score more than 65,536 one after another, or more
-    /// than 4,096 that pass a filter. All searches of the gallery at once take at most one less beside those of their
-    /// callers.
+    /// than 4,096 that pass a filter. [`Instance::add_batch`](crate::Instance::add_batch) takes them for more than 64 vectors.
+    /// All calls of the gallery at once take at most one less beside those of their callers.
     #[must_use]
     pub fn search_threads(mut self, threads: usize) -> Self {
         self.search_threads = Some(threads);

@@ -1,5 +1,6 @@
 //! Many adds at once: pictures in parallel, commits in groups.
 
+use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -8,7 +9,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::write::{Prepared, added};
-use super::{Add, Added, Instance};
+use super::{Add, Added, Instance, Source};
 use crate::error::{Error, Operation, Result};
 use crate::refusal::Refusal;
 use crate::store::{Op, Store};
@@ -16,6 +17,9 @@ use crate::trace::span;
 
 /// Adds between two commits: enough that a sync is cheap beside them, few enough that a crash costs little work.
 const GROUP: usize = 1024;
+
+/// Vectors that one thread takes at a time: a few hundred microseconds of work.
+const VECTORS: usize = 64;
 
 /// How far a batch is: [`BatchOptions::progress`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,7 +63,8 @@ pub struct BatchOptions<'a> {
 }
 
 impl<'a> BatchOptions<'a> {
-    /// No progress, no cancelling, the pool of the calling thread or rayon's global one.
+    /// No progress, no cancelling. Pictures are worked on in the pool of the calling thread or rayon's global one, vectors by
+    /// the calling thread and those of [`GalleryBuilder::search_threads`](crate::GalleryBuilder::search_threads).
     pub fn new() -> Self {
         Self::default()
     }
@@ -99,7 +104,7 @@ struct Broken(AtomicBool);
 impl Instance {
     /// Adds many images: one result each, in order. One that is refused leaves the others.
     ///
-    /// Pictures are decoded and embedded in parallel; about a thousand of them are committed in one group. Each
+    /// They are decoded and embedded in parallel; about a thousand of them are committed in one group. Each
     /// `Ok` is durable when the batch returns. Of the same path twice the later wins.
     ///
     /// ```
@@ -155,7 +160,12 @@ impl Instance {
         for group in adds.chunks(GROUP) {
             match self.store(Operation::Add) {
                 Ok(store) => {
-                    let prepared = group.par_iter().map(|add| one(&store, add)).collect();
+                    let vectors = group.iter().all(|add| matches!(add.source, Source::Vector(_)));
+                    let prepared = if vectors && options.pool.is_none() {
+                        self.of_pieces(group, |add| one(&store, add))
+                    } else {
+                        group.par_iter().map(|add| one(&store, add)).collect()
+                    };
                     self.commit_group(&store, prepared, &mut results);
                 }
                 Err(_) => {
@@ -164,6 +174,20 @@ impl Instance {
             }
         }
         results
+    }
+
+    /// What `one` makes of each add, in order, by this thread and threads of the gallery. A pool may be busy for seconds, with
+    /// training among other things, and vectors take a thousand times less.
+    fn of_pieces<T: Send>(&self, adds: &[Add<'_>], one: impl Fn(&Add<'_>) -> T + Sync) -> Vec<T> {
+        let pieces: Vec<(usize, &[Add<'_>])> = adds.chunks(VECTORS).enumerate().collect();
+        let work = |made: &mut Vec<(usize, Vec<T>)>, &(at, piece): &(usize, &[Add<'_>])| {
+            made.push((at, piece.iter().map(&one).collect()));
+            Ok::<_, Infallible>(())
+        };
+        let Ok(shares) = self.inner.crew.share(&pieces, usize::MAX, Vec::new, work);
+        let mut made: Vec<(usize, Vec<T>)> = shares.into_iter().flatten().collect();
+        made.sort_unstable_by_key(|(at, _)| *at);
+        made.into_iter().flat_map(|(_, made)| made).collect()
     }
 
     fn commit_group(&self, store: &Store, prepared: Vec<Result<Prepared>>, results: &mut Vec<Result<Added>>) {

@@ -1,12 +1,12 @@
-//! Threads that help with one large search.
+//! Threads that help with one large search, or with a batch of vectors.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
-/// How many threads the searches of a gallery may take beside those of their callers, all together.
+/// How many threads the calls of a gallery may take beside those of their callers, all together.
 ///
-/// They are made for a search and end with it: 20 us each, and only for work of milliseconds. A pool's would have to be
+/// They are made for a call and end with it: 20 us each, and only for work of milliseconds. A pool's would have to be
 /// waited for when it is busy, and the host's pool is, for seconds, when it embeds pictures.
 #[derive(Debug)]
 pub(crate) struct Crew {
@@ -14,7 +14,7 @@ pub(crate) struct Crew {
 }
 
 impl Crew {
-    /// `threads`: of one search, its caller's included.
+    /// `threads`: of one call, its caller's included.
     pub(crate) fn new(threads: usize) -> Self {
         Self { free: AtomicUsize::new(threads.saturating_sub(1)) }
     }
@@ -55,7 +55,7 @@ impl Crew {
         thread::scope(|scope| {
             // A thread that cannot be had is done without.
             let spawn = |thread| {
-                let builder = thread::Builder::new().name("lookalike-search".into());
+                let builder = thread::Builder::new().name("lookalike-helper".into());
                 builder.spawn_scoped(scope, move || one(thread)).ok()
             };
             let helpers: Vec<_> = (1..threads).filter_map(spawn).collect();
