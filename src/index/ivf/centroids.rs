@@ -27,7 +27,9 @@ pub(crate) struct Centroids {
     by_lane: Vec<f32>,
     /// `[lists, blocks]`: square of the norm of each block of each centre.
     squares: Vec<f32>,
-    /// The scales over the norm in the metric that rows are assigned by, times the weight of the block.
+    /// `[lists]`: the norm of each centre in the metric that rows are assigned by.
+    norms: Vec<f32>,
+    /// The scales over that norm, times the weight of the block.
     assign: Vec<f32>,
     /// The blocks' weights in that metric.
     weights: Vec<f32>,
@@ -53,8 +55,8 @@ impl Centroids {
         }
         let mut by_lane = vec![0.0; table.factors()];
         let mut assign = vec![0.0; table.factors()];
-        for list in 0..table.centres() {
-            let norm = norm(&squares[list * blocks.len()..], weights);
+        let norms = norms(&squares, blocks.len(), weights);
+        for (list, &norm) in norms.iter().enumerate() {
             for (block, &weight) in weights.iter().enumerate() {
                 let at = table.factor(list, block);
                 by_lane[at] = scales[list * blocks.len() + block];
@@ -70,6 +72,7 @@ impl Centroids {
             table,
             by_lane,
             squares,
+            norms,
             assign,
             weights,
             groups,
@@ -119,7 +122,8 @@ impl Centroids {
     pub(crate) fn heap_bytes(&self) -> usize {
         self.codes.len()
             + self.table.bytes()
-            + 4 * (self.scales.len() + self.by_lane.len() + self.assign.len() + self.squares.len())
+            + 4 * (self.scales.len() + self.by_lane.len() + self.assign.len())
+            + 4 * (self.squares.len() + self.norms.len())
             + self.groups.get().map_or(0, |groups| groups.heap_bytes())
     }
 
@@ -251,7 +255,7 @@ impl Centroids {
     /// What makes each block of a centre's code part of a vector of unit norm, in the metric that rows are assigned by.
     fn direction(&self, list: usize) -> impl Iterator<Item = f32> {
         let blocks = self.blocks.len();
-        let norm = norm(&self.squares[list * blocks..], &self.weights);
+        let norm = self.norms[list];
         let scales = self.scales[list * blocks..][..blocks].iter();
         scales.map(move |scale| if norm > 0.0 { scale / norm } else { 0.0 })
     }
@@ -282,25 +286,33 @@ impl Centroids {
     pub(crate) fn rank(&self, query: TableRow<'_>, weights: &[f32]) -> Ranking {
         let mut dots = Vec::new();
         self.table.scores(query, &self.by_lane, &mut dots);
-        let squares = self.squares.chunks_exact(self.blocks.len());
-        let cosines = dots.iter().zip(squares).map(|(dot, squares)| {
-            let norm = norm(squares, weights);
-            if norm > 0.0 { dot / norm } else { f32::NEG_INFINITY }
-        });
-        Ranking { cosines: cosines.collect(), dots }
+        let own = if weights == self.weights {
+            Vec::new()
+        } else {
+            norms(&self.squares, self.blocks.len(), weights)
+        };
+        let norms = if own.is_empty() { &self.norms } else { &own };
+        let cosine = |(dot, norm): (&f32, &f32)| if *norm > 0.0 { dot / norm } else { f32::NEG_INFINITY };
+        let cosines: Vec<f32> = dots.iter().zip(norms).map(cosine).collect();
+        Ranking { best: largest(&cosines), cosines, dots }
     }
+}
+
+/// The largest of some scores, of which none is NaN.
+fn largest(scores: &[f32]) -> f32 {
+    let higher = |a: f32, b: f32| if b > a { b } else { a };
+    // Lane by lane, which compilers make vector code of.
+    let (lanes, rest) = scores.as_chunks::<16>();
+    let mut best = [f32::NEG_INFINITY; 16];
+    lanes.iter().for_each(|scores| best.iter_mut().zip(scores).for_each(|(a, &b)| *a = higher(*a, b)));
+    best.iter().chain(rest).fold(f32::NEG_INFINITY, |a, &b| higher(a, b))
 }
 
 /// Where the scores are that are at most `gap` below the highest; the highest `most` of them, of equals the first, when
 /// there are more. In no order.
 fn highest(scores: &[f32], gap: f32, most: usize, out: &mut Vec<u32>) {
     out.clear();
-    let higher = |a: f32, b: f32| if b > a { b } else { a };
-    // Lane by lane, which compilers make vector code of.
-    let (lanes, rest) = scores.as_chunks::<16>();
-    let mut best = [f32::NEG_INFINITY; 16];
-    lanes.iter().for_each(|scores| best.iter_mut().zip(scores).for_each(|(a, &b)| *a = higher(*a, b)));
-    let bar = best.iter().chain(rest).fold(f32::NEG_INFINITY, |a, &b| higher(a, b)) - gap;
+    let bar = largest(scores) - gap;
     out.extend((0u32..).zip(scores).filter(|(_, score)| **score >= bar).map(|(at, _)| at));
     if out.len() > most {
         let better = |a: &u32, b: &u32| scores[*b as usize].total_cmp(&scores[*a as usize]).then(a.cmp(b));
@@ -309,9 +321,12 @@ fn highest(scores: &[f32], gap: f32, most: usize, out: &mut Vec<u32>) {
     }
 }
 
-/// The norm of a centre in the metric of `weights`.
-fn norm(squares: &[f32], weights: &[f32]) -> f32 {
-    squares.iter().zip(weights).fold(0.0, |sum, (square, weight)| sum + weight * square).sqrt()
+/// The norm of each centre in the metric of `weights`, by the squares of its blocks.
+fn norms(squares: &[f32], blocks: usize, weights: &[f32]) -> Vec<f32> {
+    let sum = |squares: &[f32]| {
+        squares.iter().zip(weights).fold(0.0, |sum, (square, weight)| sum + weight * square)
+    };
+    squares.chunks_exact(blocks).map(|squares| sum(squares).sqrt()).collect()
 }
 
 /// Makes the codes of rows in lists; holds what that needs of memory.
@@ -345,14 +360,11 @@ impl<'a> Encoder<'a> {
 pub(crate) struct Ranking {
     pub(crate) dots: Vec<f32>,
     pub(crate) cosines: Vec<f32>,
+    /// The cosine of the best list.
+    pub(crate) best: f32,
 }
 
 impl Ranking {
-    /// The cosine of the best list.
-    pub(crate) fn best(&self) -> f32 {
-        self.cosines.iter().copied().fold(f32::NEG_INFINITY, f32::max)
-    }
-
     /// Lists whose cosine is at least `low` and below `high`: the best `first` of them best first (of equals the lower
     /// number), then the others by number.
     pub(crate) fn between(&self, low: f32, high: f32, first: usize) -> Vec<u32> {

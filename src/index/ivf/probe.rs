@@ -51,7 +51,7 @@ impl ListQuery {
             return None;
         }
         // No two cosines are further apart.
-        let low = if gap > 2.0 { f32::NEG_INFINITY } else { self.ranking.best() - gap };
+        let low = if gap > 2.0 { f32::NEG_INFINITY } else { self.ranking.best - gap };
         let lists = self.ranking.between(low, self.reached, first);
         self.reached = self.reached.min(low);
         Some(lists)
@@ -59,7 +59,7 @@ impl ListQuery {
 
     /// How far below the best list another one is.
     pub(crate) fn below_best(&self, list: u32) -> f32 {
-        self.ranking.best() - self.ranking.cosines[list as usize]
+        self.ranking.best - self.ranking.cosines[list as usize]
     }
 }
 
