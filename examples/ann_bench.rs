@@ -34,7 +34,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use lookalike::{Add, BatchOptions, CreateInstance, Effort, Gallery, Instance, Source, Tags};
@@ -346,6 +346,10 @@ fn sustained(options: &Options, instance: &Instance, questions: &Questions, rows
 fn search_until(instance: &Instance, questions: &Questions, done: &AtomicBool) -> Outcome<Latencies> {
     let mut latencies = Latencies::default();
     let requests = questions.requests(Effort::Default, 10, None);
+    // Thousands that find nothing would make a median of nothing.
+    while instance.is_empty()? && !done.load(Ordering::Relaxed) {
+        thread::sleep(Duration::from_millis(1));
+    }
     for request in requests.iter().cycle() {
         if done.load(Ordering::Relaxed) {
             break;
