@@ -128,13 +128,13 @@ fn values<'a>(upper: &'a [u8], lower: &'a [i8]) -> impl Iterator<Item = i16> + '
 /// Values that are worked on together, which compilers make vector code of.
 const SOME: usize = 16;
 
-/// The largest magnitude.
-fn largest(values: &[f32]) -> f32 {
-    let larger = |max: f32, v: f32| if v.abs() > max { v.abs() } else { max };
+/// The largest of what `of` makes of some values, none of which is NaN.
+pub(crate) fn largest(values: &[f32], of: impl Fn(f32) -> f32) -> f32 {
+    let larger = |max: f32, v: f32| if v > max { v } else { max };
     let (some, rest) = values.as_chunks::<SOME>();
-    let mut lanes = [0.0; SOME];
-    some.iter().for_each(|some| lanes.iter_mut().zip(some).for_each(|(max, &v)| *max = larger(*max, v)));
-    lanes.iter().chain(rest).copied().fold(0.0, larger)
+    let mut lanes = [f32::NEG_INFINITY; SOME];
+    some.iter().for_each(|some| lanes.iter_mut().zip(some).for_each(|(max, &v)| *max = larger(*max, of(v))));
+    lanes.into_iter().chain(rest.iter().map(|&v| of(v))).fold(f32::NEG_INFINITY, larger)
 }
 
 /// Appends what `of` makes of each of those.
@@ -166,7 +166,7 @@ impl RowCode {
         let mut rounded: Vec<i16> = Vec::with_capacity(values.len());
         for (block, range) in layout.ranges().enumerate() {
             let values = &values[range];
-            let max = largest(values);
+            let max = largest(values, f32::abs);
             if max == 0.0 {
                 return Err(VectorError::Zero { block });
             }

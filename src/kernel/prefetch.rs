@@ -7,12 +7,15 @@ const LINE: usize = 64;
 #[inline]
 #[allow(unsafe_code, reason = "the prefetch instruction")]
 pub(crate) fn prefetch<T>(values: &[T]) {
+    const {
+        assert!(0 < size_of::<T>() && size_of::<T>() <= LINE, "one of a line's values stands for all of them")
+    };
     #[cfg(target_arch = "x86_64")]
-    for first in values.chunks((LINE / size_of::<T>().max(1)).max(1)) {
+    for first in values.chunks(const { LINE / size_of::<T>() }) {
         use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
         // SAFETY: SSE is part of x86-64; a prefetch reads nothing, and faults on no address.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(first.as_ptr().cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (values, LINE);
+    let _ = values;
 }

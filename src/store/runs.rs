@@ -28,7 +28,7 @@ impl Run {
         let buckets = entries.len() / BUCKET + 1;
         let mut starts = Vec::with_capacity(buckets + 1);
         for (&(hash, _), at) in entries.iter().zip(0..) {
-            starts.resize(starts.len().max(bucket(hash, buckets) + 1), at);
+            starts.resize(starts.len().max(bucket(hash, buckets as u32) as usize + 1), at);
         }
         starts.resize(buckets + 1, entries.len() as u32);
         Self { entries, starts }
@@ -36,7 +36,7 @@ impl Run {
 
     /// Where the bucket of a hash is.
     fn bucket(&self, hash: u64) -> usize {
-        bucket(hash, self.starts.len() - 1)
+        bucket(hash, self.starts.len() as u32 - 1) as usize
     }
 
     /// Positions under a hash, ascending.
@@ -49,8 +49,9 @@ impl Run {
     }
 }
 
-fn bucket(hash: u64, buckets: usize) -> usize {
-    ((u128::from(hash) * buckets as u128) >> 64) as usize
+/// Of so many buckets, which divide all hashes evenly and in their order, that of a hash.
+pub(crate) fn bucket(hash: u64, buckets: u32) -> u32 {
+    ((u128::from(hash) * u128::from(buckets)) >> 64) as u32
 }
 
 impl Runs {

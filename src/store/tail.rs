@@ -53,10 +53,9 @@ fn term_hash(term: &Term) -> u64 {
 }
 
 impl Chunk {
-    /// An empty one, for rows from position `start` on, with room for so many of the shape and about the length of path of
-    /// these.
-    fn with_room<'a>(start: u32, rows: usize, like: impl Iterator<Item = &'a Self> + Clone) -> Self {
-        let (dims, blocks) = like.clone().next().map_or((1, 1), |chunk| (chunk.dims, chunk.blocks));
+    /// An empty one, for rows of so many dimensions and blocks from position `start` on, with room for so many, and for so
+    /// many bytes of their paths.
+    fn with_room(start: u32, (dims, blocks): (usize, usize), rows: usize, path_bytes: usize) -> Self {
         Self {
             start,
             dims,
@@ -66,7 +65,7 @@ impl Chunk {
             inv_norms: Vec::with_capacity(rows * blocks),
             hashes: Vec::with_capacity(rows),
             orders: Vec::with_capacity(rows),
-            paths: String::with_capacity(like.map(|chunk| chunk.paths.len()).sum()),
+            paths: String::with_capacity(path_bytes),
             path_ends: Vec::with_capacity(rows),
             tags: Vec::with_capacity(rows),
         }
@@ -164,9 +163,8 @@ impl NewRows {
     /// Adds a row with the hash of its path; gives its position.
     pub(crate) fn push(&mut self, path_hash: u64, row: TailRow) -> u32 {
         if self.chunk.rows() == 0 {
-            let (dims, blocks) = (row.code.lower.len(), row.code.inv_norms.len());
-            let like = Chunk { dims, blocks, ..Chunk::default() };
-            self.chunk = Chunk::with_room(self.chunk.start, self.room, std::iter::once(&like));
+            let shape = (row.code.lower.len(), row.code.inv_norms.len());
+            self.chunk = Chunk::with_room(self.chunk.start, shape, self.room, 0);
         }
         let position = self.chunk.start + self.chunk.rows() as u32;
         self.by_path.push((path_hash, position));
@@ -211,10 +209,11 @@ impl Tail {
     /// Takes rows that were put together to go behind these.
     pub(crate) fn push(&mut self, new: NewRows) {
         let NewRows { mut chunk, by_path, by_term, .. } = new;
-        debug_assert_eq!(chunk.start, self.rows, "the rows were put together for another tail");
         if chunk.rows() == 0 {
             return;
         }
+        // Else paths would be found at the places of others.
+        assert_eq!(chunk.start, self.rows, "the rows were put together for another tail");
         self.rows += chunk.rows() as u32;
         let (mut first, mut rows) = (self.chunks.len(), chunk.rows());
         while rows < LARGE
@@ -225,7 +224,9 @@ impl Tail {
         }
         if first < self.chunks.len() {
             let all = || self.chunks[first..].iter().map(|chunk| &**chunk).chain([&chunk]);
-            let mut joined = Chunk::with_room(self.chunks[first].start, rows, all());
+            let (shape, path_bytes) =
+                ((chunk.dims, chunk.blocks), all().map(|chunk| chunk.paths.len()).sum());
+            let mut joined = Chunk::with_room(self.chunks[first].start, shape, rows, path_bytes);
             all().for_each(|chunk| joined.join(chunk));
             chunk = joined;
             self.chunks.truncate(first);

@@ -8,6 +8,7 @@ use super::groups::{GROUPED, Groups};
 use super::rotate::Rotation;
 use crate::kernel::bits;
 use crate::kernel::table::{TILE, Table, TableRow, TableRows};
+use crate::vector::largest;
 
 /// Lists beside a divided one whose rows may be nearer to a piece of it than to their own centre.
 const BESIDE: usize = 8;
@@ -294,25 +295,15 @@ impl Centroids {
         let norms = if own.is_empty() { &self.norms } else { &own };
         let cosine = |(dot, norm): (&f32, &f32)| if *norm > 0.0 { dot / norm } else { f32::NEG_INFINITY };
         let cosines: Vec<f32> = dots.iter().zip(norms).map(cosine).collect();
-        Ranking { best: largest(&cosines), cosines, dots }
+        Ranking { best: largest(&cosines, |cosine| cosine), cosines, dots }
     }
-}
-
-/// The largest of some scores, of which none is NaN.
-fn largest(scores: &[f32]) -> f32 {
-    let higher = |a: f32, b: f32| if b > a { b } else { a };
-    // Lane by lane, which compilers make vector code of.
-    let (lanes, rest) = scores.as_chunks::<16>();
-    let mut best = [f32::NEG_INFINITY; 16];
-    lanes.iter().for_each(|scores| best.iter_mut().zip(scores).for_each(|(a, &b)| *a = higher(*a, b)));
-    best.iter().chain(rest).fold(f32::NEG_INFINITY, |a, &b| higher(a, b))
 }
 
 /// Where the scores are that are at most `gap` below the highest; the highest `most` of them, of equals the first, when
 /// there are more. In no order.
 fn highest(scores: &[f32], gap: f32, most: usize, out: &mut Vec<u32>) {
     out.clear();
-    let bar = largest(scores) - gap;
+    let bar = largest(scores, |score| score) - gap;
     out.extend((0u32..).zip(scores).filter(|(_, score)| **score >= bar).map(|(at, _)| at));
     if out.len() > most {
         let better = |a: &u32, b: &u32| scores[*b as usize].total_cmp(&scores[*a as usize]).then(a.cmp(b));

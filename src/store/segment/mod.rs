@@ -20,6 +20,9 @@ pub(crate) use read::{Segment, Step};
 pub(crate) use salvage::Salvage;
 pub(crate) use write::{Group, RowSource, SegmentFile, Terms, write};
 
+// Of a path: the top bits of its hash.
+use super::runs::bucket as path_bucket;
+
 /// Bytes under one checksum.
 const BLOCK: usize = 4096;
 /// Sections start at multiples of this.
@@ -105,9 +108,4 @@ pub(crate) fn name(id: u64) -> String {
 /// Buckets of the path table for so many rows: a power of two, some eight rows a bucket.
 fn path_buckets(rows: u32) -> u32 {
     (rows / 8).max(1).next_power_of_two()
-}
-
-/// A path's bucket: the top bits of its hash.
-fn path_bucket(path_hash: u64, buckets: u32) -> u32 {
-    ((u128::from(path_hash) * u128::from(buckets)) >> 64) as u32
 }
