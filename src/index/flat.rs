@@ -162,6 +162,15 @@ const BATCH: usize = 64;
 /// Rows of which the most promising are looked for before any of them is met again.
 const HEAP: usize = 2048;
 
+/// Half as many rows as are read whole before the bar is asked for, when fewer are kept.
+const LEAST: usize = 8;
+
+/// A row that its bounds do not decide.
+struct Open {
+    bounds: (f32, f32),
+    position: u32,
+}
+
 struct State<'s, 'a, R, Q> {
     rows: &'s R,
     query: &'s Q,
@@ -248,41 +257,85 @@ impl<R: Rows, Q: Score> State<'_, '_, R, Q> {
         if high < self.scan.min_score {
             return false;
         }
-        let beaten = low >= self.scan.min_score && high < self.bar;
+        let beaten = self.is_beaten((low, high));
         self.counted += u64::from(beaten);
         !beaten
     }
 
-    /// Accounts for rows, of which `next` gives a batch at a time, none at the end. What is read of a row is asked for a batch
-    /// earlier: its upper plane and norms, and then, if these do not decide, the rest.
+    /// Whether a row counts, but is not among the best.
+    #[inline]
+    fn is_beaten(&self, (low, high): (f32, f32)) -> bool {
+        low >= self.scan.min_score && high < self.bar
+    }
+
+    /// Accounts for rows, of which `next` gives a batch at a time, none at the end.
     fn pursue(&mut self, mut next: impl FnMut(&mut Self, &mut Vec<u32>)) -> Result<(), R::Error> {
-        let [mut batch, mut ahead, mut likely, mut before] = [(); 4].map(|()| Vec::with_capacity(BATCH));
+        let (mut batch, mut ahead) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
+        let mut open = Vec::new();
         let mut ask = |state: &mut Self, batch: &mut Vec<u32>| {
             next(state, batch);
             batch.iter().for_each(|&position| state.rows.soon(position));
         };
         ask(self, &mut ahead);
         while !ahead.is_empty() && !self.scan.is_stopped() {
-            std::mem::swap(&mut batch, &mut ahead);
-            ask(self, &mut ahead);
-            // Without a bar every row is read whole, and its number too: the next batch should not find none.
-            let none = self.bar == f32::NEG_INFINITY;
-            for &position in &batch {
+            let mut met = 0;
+            while !ahead.is_empty() && met < HEAP {
+                std::mem::swap(&mut batch, &mut ahead);
+                ask(self, &mut ahead);
+                met += batch.len();
+                self.bound(&batch, &mut open)?;
+            }
+            self.decide(&mut open)?;
+        }
+        Ok(())
+    }
+
+    /// Those rows of a batch that their bounds do not decide; the others are accounted for.
+    fn bound(&mut self, batch: &[u32], open: &mut Vec<Open>) -> Result<(), R::Error> {
+        for some in batch.chunks(TOGETHER) {
+            let run = self.rows.run(some[0]..some[0] + 1)?;
+            let (mut uppers, mut norms) = ([run.upper; TOGETHER], [run.inv_norms; TOGETHER]);
+            for ((upper, norms), &position) in uppers.iter_mut().zip(&mut norms).zip(some).skip(1) {
                 let run = self.rows.run(position..position + 1)?;
-                if self.may_count(self.query.bounds(run.upper, run.inv_norms)) {
-                    if none {
-                        self.rows.soon_whole(position)
-                    } else {
-                        self.rows.soon_lower(position)
-                    }
-                    likely.push(position);
+                (*upper, *norms) = (run.upper, run.inv_norms);
+            }
+            for (&position, bounds) in some.iter().zip(self.query.bounds_of(uppers, norms)) {
+                if self.may_count(bounds) {
+                    open.push(Open { bounds, position });
                 }
             }
-            if !none {
-                std::mem::swap(&mut likely, &mut before);
-            }
+        }
+        Ok(())
+    }
+
+    /// Accounts for rows by the whole of them, where that still takes it: the most promising come first, so that the bar is
+    /// high when the others are met.
+    fn decide(&mut self, open: &mut Vec<Open>) -> Result<(), R::Error> {
+        let first = self.top.keep().max(LEAST).saturating_mul(2).min(open.len());
+        if first < open.len() {
+            open.select_nth_unstable_by(first, |a, b| b.bounds.1.total_cmp(&a.bounds.1));
+        }
+        let (best, others) = open.split_at(first);
+        let (mut likely, mut before) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
+        for rows in best.chunks(BATCH) {
+            rows.iter().for_each(|row| self.rows.soon_whole(row.position));
+            likely.extend(rows.iter().map(|row| row.position));
             self.count_all(&mut likely)?;
         }
+        for rows in others.chunks(BATCH) {
+            for row in rows {
+                if self.is_beaten(row.bounds) {
+                    self.counted += 1;
+                } else {
+                    self.rows.soon_lower(row.position);
+                    likely.push(row.position);
+                }
+            }
+            // Memory works on these while those before them are scored.
+            std::mem::swap(&mut likely, &mut before);
+            self.count_all(&mut likely)?;
+        }
+        open.clear();
         self.count_all(&mut before)
     }
 
@@ -496,7 +549,14 @@ mod tests {
         assert_eq!(best[0].place.position, 77);
         assert!(held.read.get() < 2_500, "{} of 20,000 lower planes read", held.read.get());
 
-        // The same rows, lying apart: most norms are not read either.
+        // Rows that lie apart, few of them: the most promising are read first.
+        let some: RoaringBitmap = (0..20_000).step_by(20).collect();
+        let (held, mut top) = (Held { read: Cell::new(0), ..held }, Top::new(10));
+        scan(&held, &query, &Scan { only: Some(&some), ..all.clone() }, 256, 2, &mut top).unwrap();
+        assert_eq!(top.into_sorted().len(), 10);
+        assert!(held.read.get() < 250, "{} of 1,000 lower planes read", held.read.get());
+
+        // All rows, their norms far: most of these are not read either.
         let only: RoaringBitmap = (0..20_000).collect();
         let (held, mut again) = (Held { far: true, runs: Cell::new(0), ..held }, Top::new(10));
         let counts = scan(&held, &query, &Scan { only: Some(&only), ..all }, 256, 2, &mut again).unwrap();

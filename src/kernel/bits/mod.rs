@@ -8,6 +8,8 @@
 //! Integers are exact and the few f32 operations after them are the same ones in the same order everywhere, so every
 //! implementation gives the same answer to the bit.
 
+use super::prefetch;
+
 #[cfg(target_arch = "aarch64")]
 #[allow(unsafe_code, reason = "the vector instructions of the processor")]
 mod neon;
@@ -25,6 +27,8 @@ const PLANES: usize = 4;
 const TOP: f32 = 15.0;
 /// Bytes of 32 bits of each row of a group.
 const WORD: usize = GROUP * 4;
+/// Groups that codes are asked for ahead.
+const AHEAD: usize = 8;
 
 /// Values of a code that a vector of so many is padded to.
 pub(crate) fn padded(dims: usize) -> usize {
@@ -175,12 +179,15 @@ impl BitsQuery {
         if let Some(kernel) = neon::Neon::new() {
             return kernel.scan(self, codes, factors, base, bar, found);
         }
-        scan(self, codes, factors, base, bar, found, portable);
+        scan(self, codes, factors, bar, found, |group, factors, bar| {
+            self.reach(&portable(&self.words, group), factors, base, bar)
+        });
     }
 
     /// As [`scan`](Self::scan), but only of the rows of each group that `masks` has, one for each group.
     ///
-    /// Of a group with few of them the sums of single rows are made, where a whole group's would take longer.
+    /// Groups without any are passed over. Of a group with few the sums of single rows are made, where a whole group's would
+    /// take longer.
     ///
     /// # Panics
     /// As `scan`.
@@ -195,18 +202,20 @@ impl BitsQuery {
     ) {
         assert_eq!(self.groups(codes, factors), masks.len());
         #[cfg(target_arch = "x86_64")]
-        if x86::Avx512::new().is_none()
-            && let Some(kernel) = x86::Avx2::new()
         {
+            if let Some(kernel) = x86::Avx512::new() {
+                return kernel.scan_some(self, codes, factors, masks, base, bar, found);
+            }
+            if let Some(kernel) = x86::Avx2::new() {
+                return kernel.scan_some(self, codes, factors, masks, base, bar, found);
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        if let Some(kernel) = neon::Neon::new() {
             return kernel.scan_some(self, codes, factors, masks, base, bar, found);
         }
-        let (mut now, mut found) = (bar, found);
-        self.scan(codes, factors, base, bar, |group, reach| {
-            let reach = reach & masks[group];
-            if reach != 0 {
-                now = found(group, reach);
-            }
-            now
+        scan_some(self, codes, factors, masks, bar, found, |group, factors, _, bar| {
+            self.reach(&portable(&self.words, group), factors, base, bar)
         });
     }
 
@@ -259,24 +268,56 @@ pub(crate) fn half(value: f32) -> [u8; 2] {
     ((rounded >> 16) as u16).to_le_bytes()
 }
 
-/// The loop over groups, around a function that makes the sums of one.
+/// The loop over groups, around a function that says which rows of one reach a bar.
 #[inline(always)]
 fn scan(
     query: &BitsQuery,
     codes: &[u8],
     factors: &[u8],
-    base: f32,
     mut bar: f32,
     mut found: impl FnMut(usize, u16) -> f32,
-    sums: impl Fn(&[Word], &[u8]) -> [u32; GROUP],
+    reach: impl Fn(&[u8], &[u8; GROUP_FACTORS], f32) -> u16,
 ) {
-    let groups = codes.chunks_exact(query.words.len() * WORD).zip(factors.as_chunks::<GROUP_FACTORS>().0);
-    for (number, (group, factors)) in groups.enumerate() {
-        let mask = query.reach(&sums(&query.words, group), factors, base, bar);
+    let stride = query.words.len() * WORD;
+    let groups = codes.chunks_exact(stride).zip(factors.as_chunks::<GROUP_FACTORS>().0);
+    for (number, (group, each)) in groups.enumerate() {
+        soon(codes, number, stride);
+        soon(factors, number, GROUP_FACTORS);
+        let mask = reach(group, each, bar);
         if mask != 0 {
             bar = found(number, mask);
         }
     }
+}
+
+/// The same of some rows of each group; the function is given which, too.
+#[inline(always)]
+fn scan_some(
+    query: &BitsQuery,
+    codes: &[u8],
+    factors: &[u8],
+    masks: &[u16],
+    mut bar: f32,
+    mut found: impl FnMut(usize, u16) -> f32,
+    reach: impl Fn(&[u8], &[u8; GROUP_FACTORS], u16, f32) -> u16,
+) {
+    let groups = codes.chunks_exact(query.words.len() * WORD).zip(factors.as_chunks::<GROUP_FACTORS>().0);
+    for (number, ((group, factors), &mask)) in groups.zip(masks).enumerate() {
+        if mask != 0 {
+            let mask = mask & reach(group, factors, mask, bar);
+            if mask != 0 {
+                bar = found(number, mask);
+            }
+        }
+    }
+}
+
+/// Asks for the bytes of a group that comes soon: processors see by themselves that memory is read in order, but only until a page
+/// ends, and begin anew in the next.
+#[inline(always)]
+fn soon(bytes: &[u8], number: usize, stride: usize) {
+    let start = (number + AHEAD) * stride;
+    prefetch(bytes.get(start..start + stride).unwrap_or_default());
 }
 
 /// Any processor.
@@ -302,18 +343,13 @@ mod tests {
     /// What each implementation of this machine finds, with a bar that never moves.
     fn all(query: &BitsQuery, codes: &[u8], factors: &[u8], base: f32, bar: f32) -> Vec<Vec<(usize, u16)>> {
         let mut results = vec![Vec::new()];
-        scan(
-            query,
-            codes,
-            factors,
-            base,
-            bar,
-            |g, m| {
-                results[0].push((g, m));
-                bar
-            },
-            portable,
-        );
+        let found = |g, m| {
+            results[0].push((g, m));
+            bar
+        };
+        scan(query, codes, factors, bar, found, |group, factors, bar| {
+            query.reach(&portable(&query.words, group), factors, base, bar)
+        });
         let mut one = Vec::new();
         query.scan(codes, factors, base, bar, |g, m| {
             one.push((g, m));
@@ -388,6 +424,15 @@ mod tests {
             query.scan_some(&codes, &factors, &masks, 0.1, bar, |group, mask| {
                 found.push((group, mask));
                 bar
+            });
+            prop_assert_eq!(&found, &some);
+            let mut found = Vec::new();
+            let each = |group, mask| {
+                found.push((group, mask));
+                bar
+            };
+            scan_some(&query, &codes, &factors, &masks, bar, each, |group, factors, _, bar| {
+                query.reach(&portable(&query.words, group), factors, 0.1, bar)
             });
             prop_assert_eq!(&found, &some);
             #[cfg(target_arch = "x86_64")]

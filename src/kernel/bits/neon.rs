@@ -2,7 +2,7 @@
 
 use std::arch::aarch64::*;
 
-use super::{BitsQuery, GROUP, PLANES, WORD, Word};
+use super::{BitsQuery, GROUP, GROUP_FACTORS, PLANES, WORD, Word};
 
 /// Proof that the processor has NEON.
 #[derive(Debug, Clone, Copy)]
@@ -23,10 +23,41 @@ impl Neon {
         bar: f32,
         found: impl FnMut(usize, u16) -> f32,
     ) {
-        super::scan(query, codes, factors, base, bar, found, |words, group| {
-            // SAFETY: `self` exists, so `new` saw NEON; tested against the portable form.
-            unsafe { sums(words, group) }
+        super::scan(query, codes, factors, bar, found, |group, factors, bar| {
+            self.group(query, group, factors, base, bar)
         });
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "those of the scan")]
+    #[inline]
+    pub(super) fn scan_some(
+        self,
+        query: &BitsQuery,
+        codes: &[u8],
+        factors: &[u8],
+        masks: &[u16],
+        base: f32,
+        bar: f32,
+        found: impl FnMut(usize, u16) -> f32,
+    ) {
+        super::scan_some(query, codes, factors, masks, bar, found, |group, factors, _, bar| {
+            self.group(query, group, factors, base, bar)
+        });
+    }
+
+    /// Which rows of a group reach `bar`.
+    #[inline(always)]
+    fn group(
+        self,
+        query: &BitsQuery,
+        group: &[u8],
+        factors: &[u8; GROUP_FACTORS],
+        base: f32,
+        bar: f32,
+    ) -> u16 {
+        // SAFETY: `self` exists, so `new` saw NEON; tested against the portable form.
+        let sums = unsafe { sums(&query.words, group) };
+        query.reach(&sums, factors, base, bar)
     }
 }
 

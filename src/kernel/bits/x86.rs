@@ -3,10 +3,6 @@
 use std::arch::x86_64::*;
 
 use super::{BitsQuery, GROUP_FACTORS, PLANES, Tables, WORD};
-use crate::kernel::prefetch;
-
-/// Groups that codes are asked for ahead.
-const AHEAD: usize = 8;
 
 /// Proof that the processor has AVX-512 F and VPOPCNTDQ.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +27,22 @@ impl Avx512 {
         // SAFETY: `self` exists, so `new` saw the features; tested against the portable form.
         unsafe { scan512(query, codes, factors, base, bar, found) }
     }
+
+    #[allow(clippy::too_many_arguments, reason = "those of the scan")]
+    #[inline]
+    pub(super) fn scan_some(
+        self,
+        query: &BitsQuery,
+        codes: &[u8],
+        factors: &[u8],
+        masks: &[u16],
+        base: f32,
+        bar: f32,
+        found: impl FnMut(usize, u16) -> f32,
+    ) {
+        // SAFETY: as in `scan`; tested against `scan`.
+        unsafe { some512(query, (codes, factors, masks), base, bar, found) }
+    }
 }
 
 #[target_feature(enable = "avx512f,avx512vpopcntdq")]
@@ -40,44 +52,57 @@ fn scan512(
     factors: &[u8],
     base: f32,
     bar: f32,
-    mut found: impl FnMut(usize, u16) -> f32,
+    found: impl FnMut(usize, u16) -> f32,
 ) {
+    super::scan(query, codes, factors, bar, found, |group, factors, bar| {
+        group512(query, group, factors, base, bar)
+    });
+}
+
+#[target_feature(enable = "avx512f,avx512vpopcntdq")]
+fn some512(
+    query: &BitsQuery,
+    (codes, factors, masks): (&[u8], &[u8], &[u16]),
+    base: f32,
+    bar: f32,
+    found: impl FnMut(usize, u16) -> f32,
+) {
+    super::scan_some(query, codes, factors, masks, bar, found, |group, factors, _, bar| {
+        group512(query, group, factors, base, bar)
+    });
+}
+
+/// Which rows of a group reach `bar`.
+#[target_feature(enable = "avx512f,avx512vpopcntdq")]
+#[inline]
+fn group512(query: &BitsQuery, group: &[u8], factors: &[u8; GROUP_FACTORS], base: f32, bar: f32) -> u16 {
     let total = _mm512_set1_epi32(query.total);
-    let step = _mm512_set1_ps(query.step);
-    let width = _mm512_set1_ps(query.width);
-    let base = _mm512_set1_ps(base);
-    let mut bar = _mm512_set1_ps(bar);
-    let groups = codes.chunks_exact(query.words.len() * WORD).zip(factors.as_chunks::<GROUP_FACTORS>().0);
-    for (number, (group, factors)) in groups.enumerate() {
-        let mut sums = [_mm512_setzero_si512(); PLANES];
-        for (word, rows) in query.words.iter().zip(group.as_chunks::<WORD>().0) {
-            // SAFETY: 64 bytes, unaligned load.
-            let rows = unsafe { _mm512_loadu_si512(rows.as_ptr().cast()) };
-            let sign = _mm512_set1_epi32(word.sign.cast_signed());
-            for (sum, plane) in sums.iter_mut().zip(word.planes) {
-                // (rows ^ sign) & plane
-                let both =
-                    _mm512_ternarylogic_epi32::<0x28>(rows, sign, _mm512_set1_epi32(plane.cast_signed()));
-                *sum = _mm512_add_epi32(*sum, _mm512_popcnt_epi32(both));
-            }
-        }
-        let low = _mm512_add_epi32(sums[0], _mm512_slli_epi32::<1>(sums[1]));
-        let high = _mm512_add_epi32(sums[2], _mm512_slli_epi32::<1>(sums[3]));
-        let sum = _mm512_add_epi32(low, _mm512_slli_epi32::<2>(high));
-        let dot = _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_slli_epi32::<1>(sum), total));
-        let dot = _mm512_mul_ps(dot, step);
+    let (step, width) = (_mm512_set1_ps(query.step), _mm512_set1_ps(query.width));
+    let (base, bar) = (_mm512_set1_ps(base), _mm512_set1_ps(bar));
+    let mut sums = [_mm512_setzero_si512(); PLANES];
+    for (word, rows) in query.words.iter().zip(group.as_chunks::<WORD>().0) {
         // SAFETY: 64 bytes, unaligned load.
-        let factors = unsafe { _mm512_loadu_si512(factors.as_ptr().cast()) };
-        let a = _mm512_castsi512_ps(_mm512_slli_epi32::<16>(factors));
-        let upper = _mm512_set1_epi32(0xffff_0000u32.cast_signed());
-        let e = _mm512_castsi512_ps(_mm512_and_si512(factors, upper));
-        let bound = _mm512_add_ps(base, _mm512_mul_ps(a, dot));
-        let bound = _mm512_add_ps(bound, _mm512_mul_ps(e, width));
-        let mask = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(bound, bar);
-        if mask != 0 {
-            bar = _mm512_set1_ps(found(number, mask));
+        let rows = unsafe { _mm512_loadu_si512(rows.as_ptr().cast()) };
+        let sign = _mm512_set1_epi32(word.sign.cast_signed());
+        for (sum, plane) in sums.iter_mut().zip(word.planes) {
+            // (rows ^ sign) & plane
+            let both = _mm512_ternarylogic_epi32::<0x28>(rows, sign, _mm512_set1_epi32(plane.cast_signed()));
+            *sum = _mm512_add_epi32(*sum, _mm512_popcnt_epi32(both));
         }
     }
+    let low = _mm512_add_epi32(sums[0], _mm512_slli_epi32::<1>(sums[1]));
+    let high = _mm512_add_epi32(sums[2], _mm512_slli_epi32::<1>(sums[3]));
+    let sum = _mm512_add_epi32(low, _mm512_slli_epi32::<2>(high));
+    let dot = _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_slli_epi32::<1>(sum), total));
+    let dot = _mm512_mul_ps(dot, step);
+    // SAFETY: 64 bytes, unaligned load.
+    let factors = unsafe { _mm512_loadu_si512(factors.as_ptr().cast()) };
+    let a = _mm512_castsi512_ps(_mm512_slli_epi32::<16>(factors));
+    let upper = _mm512_set1_epi32(0xffff_0000u32.cast_signed());
+    let e = _mm512_castsi512_ps(_mm512_and_si512(factors, upper));
+    let bound = _mm512_add_ps(base, _mm512_mul_ps(a, dot));
+    let bound = _mm512_add_ps(bound, _mm512_mul_ps(e, width));
+    _mm512_cmp_ps_mask::<_CMP_GE_OQ>(bound, bar)
 }
 
 /// Proof that the processor has AVX2 and POPCNT.
@@ -144,21 +169,17 @@ fn some256(
     query: &BitsQuery,
     (codes, factors, masks): (&[u8], &[u8], &[u16]),
     base: f32,
-    mut bar: f32,
-    mut found: impl FnMut(usize, u16) -> f32,
+    bar: f32,
+    found: impl FnMut(usize, u16) -> f32,
 ) {
     let tables = query.tables();
-    let groups = codes.chunks_exact(query.words.len() * WORD).zip(factors.as_chunks::<GROUP_FACTORS>().0);
-    for (number, ((group, factors), &mask)) in groups.zip(masks).enumerate() {
-        let reach = match mask.count_ones() {
-            0 => 0,
-            1..=FEW => few(query, group, factors, mask, base, bar),
-            _ => mask & group256(query, tables, group, factors, base, bar),
-        };
-        if reach != 0 {
-            bar = found(number, reach);
+    super::scan_some(query, codes, factors, masks, bar, found, |group, factors, mask, bar| {
+        if mask.count_ones() <= FEW {
+            few(query, group, factors, mask, base, bar)
+        } else {
+            group256(query, tables, group, factors, base, bar)
         }
-    }
+    });
 }
 
 #[target_feature(enable = "avx2")]
@@ -167,28 +188,13 @@ fn scan256(
     codes: &[u8],
     factors: &[u8],
     base: f32,
-    mut bar: f32,
-    mut found: impl FnMut(usize, u16) -> f32,
+    bar: f32,
+    found: impl FnMut(usize, u16) -> f32,
 ) {
     let tables = query.tables();
-    let (stride, all_factors) = (query.words.len() * WORD, factors);
-    let groups = codes.chunks_exact(stride).zip(factors.as_chunks::<GROUP_FACTORS>().0);
-    for (number, (group, factors)) in groups.enumerate() {
-        soon(codes, number, stride);
-        soon(all_factors, number, GROUP_FACTORS);
-        let mask = group256(query, tables, group, factors, base, bar);
-        if mask != 0 {
-            bar = found(number, mask);
-        }
-    }
-}
-
-/// Asks for the bytes of a group that comes soon: processors see by themselves that memory is read in order, but only until a page
-/// ends, and begin anew in the next.
-#[inline(always)]
-fn soon(bytes: &[u8], number: usize, stride: usize) {
-    let start = (number + AHEAD) * stride;
-    prefetch(bytes.get(start..start + stride).unwrap_or_default());
+    super::scan(query, codes, factors, bar, found, |group, factors, bar| {
+        group256(query, tables, group, factors, base, bar)
+    });
 }
 
 /// Which rows of a group reach `bar`.
