@@ -301,10 +301,15 @@ fn scan_some(
     mut found: impl FnMut(usize, u16) -> f32,
     reach: impl Fn(&[u8], &[u8; GROUP_FACTORS], u16, f32) -> u16,
 ) {
-    let groups = codes.chunks_exact(query.words.len() * WORD).zip(factors.as_chunks::<GROUP_FACTORS>().0);
-    for (number, ((group, factors), &mask)) in groups.zip(masks).enumerate() {
+    let stride = query.words.len() * WORD;
+    let groups = codes.chunks_exact(stride).zip(factors.as_chunks::<GROUP_FACTORS>().0);
+    for (number, ((group, each), &mask)) in groups.zip(masks).enumerate() {
+        if masks.get(number + AHEAD).is_some_and(|mask| *mask != 0) {
+            soon(codes, number, stride);
+            soon(factors, number, GROUP_FACTORS);
+        }
         if mask != 0 {
-            let mask = mask & reach(group, factors, mask, bar);
+            let mask = mask & reach(group, each, mask, bar);
             if mask != 0 {
                 bar = found(number, mask);
             }
