@@ -3,6 +3,7 @@
 use super::flat::Score;
 use super::query::ROUNDING;
 use super::rows::inv_norm;
+use crate::kernel::TOGETHER;
 use crate::kernel::{UpperQuery, WideQuery};
 
 /// Hash similarity that counts nothing: unrelated pictures lie about 0, and few above this.
@@ -46,9 +47,7 @@ impl CopyCode {
     pub(crate) fn new(block: usize, views: Vec<CodedView>) -> Self {
         Self { block, views }
     }
-}
 
-impl Score for CopyCode {
     /// As of a search by the block alone; see [`QueryCode`](super::query::QueryCode).
     #[inline]
     fn bounds(&self, upper: &[u8], inv_norms: &[[u8; 4]]) -> (f32, f32) {
@@ -61,6 +60,16 @@ impl Score for CopyCode {
             high = high.max((coarse + slack).min(1.0) - view.background);
         }
         (low, high)
+    }
+}
+
+impl Score for CopyCode {
+    fn bounds_of(
+        &self,
+        uppers: [&[u8]; TOGETHER],
+        inv_norms: [&[[u8; 4]]; TOGETHER],
+    ) -> [(f32, f32); TOGETHER] {
+        std::array::from_fn(|row| self.bounds(uppers[row], inv_norms[row]))
     }
 
     /// Over the views, the largest cosine less the view's background; before any hash.

@@ -22,17 +22,13 @@ pub(crate) trait Score {
         [f32::INFINITY; TOGETHER]
     }
 
-    /// What the score of a row is not below and not above, by its upper plane and one over the norm of each block.
-    fn bounds(&self, upper: &[u8], inv_norms: &[[u8; 4]]) -> (f32, f32);
-
-    /// [`bounds`](Self::bounds) of some rows.
+    /// What the score of each of some rows is not below and not above, by its upper plane and one over the norm of each
+    /// block.
     fn bounds_of(
         &self,
         uppers: [&[u8]; TOGETHER],
         inv_norms: [&[[u8; 4]]; TOGETHER],
-    ) -> [(f32, f32); TOGETHER] {
-        std::array::from_fn(|row| self.bounds(uppers[row], inv_norms[row]))
-    }
+    ) -> [(f32, f32); TOGETHER];
 
     /// The score of a row: its two planes, and one over the norm of each block.
     fn score(&self, upper: &[u8], lower: &[i8], inv_norms: &[[u8; 4]]) -> f32;
@@ -162,8 +158,8 @@ const BATCH: usize = 64;
 /// Rows of which the most promising are looked for before any of them is met again.
 const HEAP: usize = 2048;
 
-/// Half as many rows as are read whole before the bar is asked for, when fewer are kept.
-const LEAST: usize = 8;
+/// Rows that are read whole before the bar is asked for, at least.
+const FIRST: usize = 16;
 
 /// A row that its bounds do not decide.
 struct Open {
@@ -268,7 +264,8 @@ impl<R: Rows, Q: Score> State<'_, '_, R, Q> {
         low >= self.scan.min_score && high < self.bar
     }
 
-    /// Accounts for rows, of which `next` gives a batch at a time, none at the end.
+    /// Accounts for rows, of which `next` gives a batch at a time, none at the end. What is read of a row is asked for a batch
+    /// earlier: its upper plane and norms, and then, if these do not decide, the rest.
     fn pursue(&mut self, mut next: impl FnMut(&mut Self, &mut Vec<u32>)) -> Result<(), R::Error> {
         let (mut batch, mut ahead) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
         let mut open = Vec::new();
@@ -311,32 +308,36 @@ impl<R: Rows, Q: Score> State<'_, '_, R, Q> {
     /// Accounts for rows by the whole of them, where that still takes it: the most promising come first, so that the bar is
     /// high when the others are met.
     fn decide(&mut self, open: &mut Vec<Open>) -> Result<(), R::Error> {
-        let first = self.top.keep().max(LEAST).saturating_mul(2).min(open.len());
+        let first = self.top.keep().saturating_mul(2).max(FIRST).min(open.len());
         if first < open.len() {
             open.select_nth_unstable_by(first, |a, b| b.bounds.1.total_cmp(&a.bounds.1));
         }
         let (best, others) = open.split_at(first);
         let (mut likely, mut before) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
-        for rows in best.chunks(BATCH) {
-            rows.iter().for_each(|row| self.rows.soon_whole(row.position));
-            likely.extend(rows.iter().map(|row| row.position));
-            self.count_all(&mut likely)?;
-        }
-        for rows in others.chunks(BATCH) {
-            for row in rows {
-                if self.is_beaten(row.bounds) {
-                    self.counted += 1;
-                } else {
-                    self.rows.soon_lower(row.position);
+        for (rows, are_best) in [(best, true), (others, false)] {
+            for rows in rows.chunks(BATCH) {
+                for row in rows {
+                    if self.is_beaten(row.bounds) {
+                        self.counted += 1;
+                        continue;
+                    }
+                    // The number of a row is read only of those that come among the best.
+                    if are_best {
+                        self.rows.soon_whole(row.position);
+                    } else {
+                        self.rows.soon_lower(row.position);
+                    }
                     likely.push(row.position);
                 }
+                // Memory works on these while those before them are scored.
+                std::mem::swap(&mut likely, &mut before);
+                self.count_all(&mut likely)?;
             }
-            // Memory works on these while those before them are scored.
-            std::mem::swap(&mut likely, &mut before);
-            self.count_all(&mut likely)?;
+            // The others meet the bar of all of the best.
+            self.count_all(&mut before)?;
         }
         open.clear();
-        self.count_all(&mut before)
+        Ok(())
     }
 
     /// Accounts for rows whose lower planes were asked for.
@@ -553,11 +554,19 @@ mod tests {
         let some: RoaringBitmap = (0..20_000).step_by(20).collect();
         let (held, mut top) = (Held { read: Cell::new(0), ..held }, Top::new(10));
         scan(&held, &query, &Scan { only: Some(&some), ..all.clone() }, 256, 2, &mut top).unwrap();
-        assert_eq!(top.into_sorted().len(), 10);
-        assert!(held.read.get() < 250, "{} of 1,000 lower planes read", held.read.get());
+        let read = held.read.get();
+        let which = Scan { only: Some(&some), ..all.clone() };
+        assert_eq!(top.into_sorted(), brute(&held, &query, &which, 10).0);
+        assert!(read < 250, "{} of 1,000 lower planes read", read);
 
-        // All rows, their norms far: most of these are not read either.
+        // More of them than are met before any is read whole.
         let only: RoaringBitmap = (0..20_000).collect();
+        let mut top = Top::new(10);
+        let counts =
+            scan(&held, &query, &Scan { only: Some(&only), ..all.clone() }, 256, 2, &mut top).unwrap();
+        assert_eq!((counts, top.into_sorted()), ((20_000, 20_000), best.clone()));
+
+        // The same rows, their norms far: most of these are not read either.
         let (held, mut again) = (Held { far: true, runs: Cell::new(0), ..held }, Top::new(10));
         let counts = scan(&held, &query, &Scan { only: Some(&only), ..all }, 256, 2, &mut again).unwrap();
         assert_eq!((counts, again.into_sorted()), ((20_000, 20_000), best));

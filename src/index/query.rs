@@ -145,17 +145,6 @@ impl Score for QueryCode {
     /// or below it, 4 u. This bound and its sum and difference with the coarse score round too: 10 u (1 + S) at
     /// most. Together less than 32 u (1 + S), which is in the bound: 32 u S by the factor of each block.
     #[inline]
-    fn bounds(&self, upper: &[u8], inv_norms: &[[u8; 4]]) -> (f32, f32) {
-        let (mut coarse, mut slack) = (0.0, ROUNDING);
-        for block in &self.blocks {
-            let inv_norm = inv_norm(&inv_norms[block.number]);
-            coarse += block.upper.dot(upper) as f32 * block.factor * inv_norm;
-            slack += block.slack * inv_norm;
-        }
-        (coarse - slack, coarse + slack)
-    }
-
-    #[inline]
     fn bounds_of(
         &self,
         uppers: [&[u8]; TOGETHER],
@@ -207,12 +196,12 @@ mod tests {
     /// The score of a row between its bounds.
     fn bounded(query: &QueryCode, row: &RowCode) -> (f32, f32, f32) {
         let inv: Vec<[u8; 4]> = row.inv_norms.iter().map(|v| v.to_le_bytes()).collect();
-        let (low, high) = query.bounds(&row.upper, &inv);
+        let [(low, high), others @ ..] = query.bounds_of([&row.upper; TOGETHER], [&inv; TOGETHER]);
         let (coarse, likely) = (query.coarse(&row.upper, &inv), query.likely_slack(&inv));
         let near = |a: f32, b: f32| (a - b).abs() <= 8.0 * f32::EPSILON * (1.0 + b.abs() + high - low);
         // The coarse score is in the middle, and what is likely is no more than what is possible.
         assert!(near(low + high, 2.0 * coarse) && likely <= (high - low) / 2.0 + ROUNDING);
-        assert_eq!(query.bounds_of([&row.upper; TOGETHER], [&inv; TOGETHER]), [(low, high); TOGETHER]);
+        assert_eq!(others, [(low, high); TOGETHER - 1]);
         let score = query.score(&row.upper, &row.lower, &inv);
         let [by_codes, ..] = query.highs([&row.upper; TOGETHER]);
         assert!(by_codes >= high - 4.0 * f32::EPSILON && by_codes >= score, "{by_codes} for {high}");

@@ -411,9 +411,10 @@ mod tests {
             let mut next = || { state ^= state << 13; state ^= state >> 7; state ^= state << 17; state };
             let values: Vec<f32> = (0..words * 32).map(|_| (next() >> 40) as f32 / 8_388_608.0 - 1.0).collect();
             let query = BitsQuery::new(&values, 1.5);
-            let codes: Vec<u8> = (0..words * WORD * 3).map(|_| next() as u8).collect();
+            let groups = 1 + next() as usize % (3 * AHEAD);
+            let codes: Vec<u8> = (0..words * WORD * groups).map(|_| next() as u8).collect();
             let scale = 1.0 / words as f32;
-            let pairs: Vec<(f32, f32)> = (0..48)
+            let pairs: Vec<(f32, f32)> = (0..groups * GROUP)
                 .map(|_| ((next() % 100) as f32 * 0.01 * scale, (next() % 100) as f32 * 0.001))
                 .collect();
             let factors = factors(&pairs);
@@ -422,7 +423,12 @@ mod tests {
                 prop_assert_eq!(result, &results[0]);
             }
             // Of some rows: few, none, many.
-            let masks = [1 << (next() % 16) | 1 << (next() % 16), 0, next() as u16 | 0x5555];
+            let mask = |group: usize| match group % 3 {
+                0 => 1 << (next() % 16) | 1 << (next() % 16),
+                1 => 0,
+                _ => next() as u16 | 0x5555,
+            };
+            let masks: Vec<u16> = (0..groups).map(mask).collect();
             let some = results[0].iter().map(|&(group, mask)| (group, mask & masks[group]));
             let some: Vec<(usize, u16)> = some.filter(|(_, mask)| *mask != 0).collect();
             let mut found = Vec::new();
